@@ -1,0 +1,1 @@
+//! Talking to a daemon: what an orchestrator embeds.

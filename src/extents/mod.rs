@@ -1,0 +1,1 @@
+//! Extent maps and their comparison: pure arithmetic, no I/O.

@@ -1,0 +1,1 @@
+//! What an admin runs by hand: check-config, demo.

@@ -1,0 +1,1 @@
+//! What the node tells us, read-only: agent databases, vm.cfg, repositories, domains, the manager.

@@ -1,0 +1,1 @@
+//! What goes over the wire: JSON types, durations. No I/O.

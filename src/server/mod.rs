@@ -1,0 +1,1 @@
+//! HTTPS: the only room that knows axum.

@@ -1,0 +1,1 @@
+//! Life of a snapshot: create, seal, compare, read, delete, recover.

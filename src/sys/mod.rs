@@ -1,0 +1,1 @@
+//! One kernel facility per file; the only room with unsafe code.
