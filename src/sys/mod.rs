@@ -1,1 +1,14 @@
 //! One kernel facility per file; the only room with unsafe code.
+//!
+//! The kernels this runs on go back to Linux 3.8 and 4.1: nothing here needs a newer call, or it
+//! falls back.
+
+pub mod aligned;
+pub mod attributes;
+pub mod durable;
+pub mod fiemap;
+pub mod file_system;
+pub mod flock;
+pub mod identity;
+pub mod reflink;
+pub mod uncached;

@@ -1,0 +1,59 @@
+//! Inode attributes: the immutable flag that seals a snapshot (`chattr +i`), and NOCOW (`+C`).
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// `_IOR('f', 1, long)`. The kernel transfers an `int` all the same.
+const FS_IOC_GETFLAGS: libc::Ioctl = 0x8008_6601;
+/// `_IOW('f', 2, long)`.
+const FS_IOC_SETFLAGS: libc::Ioctl = 0x4008_6602;
+
+/// `FS_IMMUTABLE_FL`: no write, no truncation, no unlinking, not by root either.
+pub const IMMUTABLE: u32 = 0x10;
+/// `FS_NOCOW_FL`: btrfs writes in place; a clone needs the same setting on both files.
+pub const NOCOW: u32 = 0x0080_0000;
+
+/// A file's attribute bits.
+///
+/// # Errors
+/// ENOTTY or EOPNOTSUPP where the file system has none.
+pub fn get(file: &File) -> io::Result<u32> {
+    // Room for a long: some kernels of old wrote one.
+    let mut bits: [u32; 2] = [0; 2];
+    // SAFETY: the descriptor is open while `file` is borrowed; the kernel writes at most a long
+    // (8 bytes) to the array, which is that large and suitably aligned for the int it writes.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS, bits.as_mut_ptr()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(bits[0])
+}
+
+/// Sets or clears one attribute bit, leaving the others. Nothing is written where it is so already.
+///
+/// # Errors
+/// EPERM without `CAP_LINUX_IMMUTABLE` for [`IMMUTABLE`]; ENOTTY or EOPNOTSUPP where the file
+/// system has no attributes.
+pub fn set(file: &File, bit: u32, on: bool) -> io::Result<()> {
+    let before = get(file)?;
+    let after = if on { before | bit } else { before & !bit };
+    if after == before {
+        return Ok(());
+    }
+    let bits: [u32; 2] = [after, 0];
+    // SAFETY: the descriptor is open while `file` is borrowed; the kernel reads at most a long
+    // (8 bytes) from the array.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_SETFLAGS, bits.as_ptr()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Whether a file carries the immutable flag; false where the file system has no attributes.
+#[must_use]
+pub fn is_immutable(file: &File) -> bool {
+    get(file).is_ok_and(|bits| bits & IMMUTABLE != 0)
+}

@@ -1,0 +1,153 @@
+//! Reading a file without filling the node's small memory with its pages.
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::aligned::{ALIGNMENT, AlignedBuffer};
+
+/// A file that is read past the page cache.
+///
+/// With O_DIRECT where the file system has it. Where it does not, and where it reads through the
+/// cache all the same (btrfs, compressed), pages are dropped after each read; that works only in
+/// steps of some size, so reads should be large.
+#[derive(Debug)]
+pub struct UncachedFile {
+    file: File,
+    size: u64,
+}
+
+impl UncachedFile {
+    /// Opens a regular file for reading; a symbolic link is refused.
+    ///
+    /// # Errors
+    /// The file system's; [`io::ErrorKind::InvalidInput`] for what is not a regular file.
+    pub fn open(path: &Path) -> io::Result<UncachedFile> {
+        let open = |flags| {
+            OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | flags)
+                .open(path)
+        };
+        let file = match open(libc::O_DIRECT) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open(0)?,
+            other => other?,
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        Ok(UncachedFile {
+            size: metadata.len(),
+            file,
+        })
+    }
+
+    /// The file's size when it was opened, bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The open file, for its map and its attributes.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Reads `length` bytes at `offset` (any alignment, inside the file) into `buffer`, and says
+    /// where in the buffer they begin.
+    ///
+    /// # Errors
+    /// EIO and the like; [`io::ErrorKind::UnexpectedEof`] when the file is shorter than it was;
+    /// [`io::ErrorKind::InvalidInput`] when the buffer is too small for the aligned read.
+    pub fn read_at(
+        &self,
+        buffer: &mut AlignedBuffer,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<usize> {
+        let unit = ALIGNMENT as u64;
+        let lead = usize::try_from(offset % unit).unwrap_or(0);
+        let wanted = lead + length;
+        let aligned = wanted.next_multiple_of(ALIGNMENT);
+        let base = offset - offset % unit;
+        let Some(room) = buffer.get_mut(..aligned) else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the read does not fit the buffer",
+            ));
+        };
+        let mut filled = 0;
+        while filled < wanted {
+            // A short read ends inside a block only at the end of the file.
+            match self.file.read_at(&mut room[filled..], base + filled as u64) {
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the file has become shorter",
+                    ));
+                }
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.drop_pages(base, aligned as u64);
+        Ok(lead)
+    }
+
+    /// Tells the kernel that the pages of a stretch are not needed. Costs nothing where none are
+    /// cached.
+    fn drop_pages(&self, offset: u64, length: u64) {
+        let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else {
+            return;
+        };
+        // SAFETY: the descriptor is open; the call takes numbers only. Its advice may be ignored.
+        unsafe {
+            libc::posix_fadvise64(
+                self.file.as_raw_fd(),
+                offset,
+                length,
+                libc::POSIX_FADV_DONTNEED,
+            );
+        }
+    }
+}
+
+impl Drop for UncachedFile {
+    fn drop(&mut self) {
+        // What small steps left behind.
+        self.drop_pages(0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_offset_and_length_reads_the_same_bytes() {
+        for dir in [tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap()] {
+            let path = dir.path().join("disk");
+            let bytes: Vec<u8> = (0..50_001_u32).map(|at| (at % 251) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            File::open(&path).unwrap().sync_all().unwrap();
+            let file = UncachedFile::open(&path).unwrap();
+            assert_eq!(file.size(), 50_001);
+            let mut buffer = AlignedBuffer::new(64 << 10);
+            for (offset, length) in [(0, 50_001), (1, 1), (4095, 2), (8192, 4096), (50_000, 1), (12_345, 30_000)] {
+                let at = file.read_at(&mut buffer, offset as u64, length).unwrap();
+                assert_eq!(buffer[at..at + length], bytes[offset..offset + length]);
+            }
+            let error = file.read_at(&mut buffer, 50_000, 2).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+}
