@@ -1,1 +1,4 @@
 //! What the node tells us, read-only: agent databases, vm.cfg, repositories, domains, the manager.
+
+pub mod domains;
+pub mod vm_config;
