@@ -13,13 +13,19 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// The name under which [`replace`] writes before it renames.
+#[must_use]
+pub fn temporary(name: &str) -> String {
+    format!(".{name}.new")
+}
+
 /// Puts `content` under `directory/name`: written beside it, fsynced, renamed over it, the
 /// directory fsynced. A reader sees the old content or the new, never a part.
 ///
 /// # Errors
 /// The kernel's; the old content is still there then.
 pub fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let temporary = directory.join(format!(".{name}.new"));
+    let temporary = directory.join(temporary(name));
     // A leftover of a crash: nobody reads it.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,0 +1,173 @@
+//! Comparing the bytes of two snapshots, where their maps cannot tell or tell too much.
+
+use std::io;
+
+use crate::extents::{Range, RangeKind};
+use crate::sys::aligned::{ALIGNMENT, AlignedBuffer};
+use crate::sys::uncached::UncachedFile;
+
+/// Bytes compared as one: a difference anywhere in it names all of it.
+pub const BLOCK: usize = 4096;
+/// Bytes read at once from either side.
+const STEP: usize = 1 << 20;
+
+/// The two snapshots of a disk.
+pub struct Sides<'f> {
+    /// The older one. Past its end it reads as zeros.
+    pub base: &'f UncachedFile,
+    /// The newer one.
+    pub current: &'f UncachedFile,
+}
+
+/// The blocks of `[start, start + length)` whose bytes differ, as data and zero ranges. The
+/// stretch lies inside the current snapshot.
+///
+/// # Errors
+/// What reading either side gives.
+pub fn differences(sides: &Sides<'_>, start: u64, length: u64) -> io::Result<Vec<Range>> {
+    let mut ranges: Vec<Range> = Vec::new();
+    let room = STEP + 2 * ALIGNMENT;
+    let (mut before, mut now) = (AlignedBuffer::new(room), AlignedBuffer::new(room));
+    let end = start + length;
+    let mut position = start;
+    while position < end {
+        // Steps end on block boundaries, whatever the start.
+        let step = (STEP as u64).min(end - position);
+        let aligned_end = (position + step) / BLOCK as u64 * BLOCK as u64;
+        let step = if aligned_end > position && aligned_end < end {
+            aligned_end - position
+        } else {
+            step
+        };
+        let count = usize::try_from(step).map_err(io::Error::other)?;
+        let old = read_or_zero(sides.base, &mut before, position, count)?;
+        let new = read_or_zero(sides.current, &mut now, position, count)?;
+        compare_step(position, old, new, &mut ranges);
+        position += step;
+    }
+    Ok(ranges)
+}
+
+/// Reads a stretch; what lies past the end of the file is zero.
+fn read_or_zero<'b>(
+    file: &UncachedFile,
+    buffer: &'b mut AlignedBuffer,
+    offset: u64,
+    count: usize,
+) -> io::Result<&'b [u8]> {
+    let inside = file.size().saturating_sub(offset);
+    let inside = usize::try_from(inside).map_or(count, |inside| inside.min(count));
+    let at = if inside == 0 {
+        0
+    } else {
+        file.read_at(buffer, offset, inside)?
+    };
+    buffer[at + inside..at + count].fill(0);
+    Ok(&buffer[at..at + count])
+}
+
+fn compare_step(position: u64, old: &[u8], new: &[u8], ranges: &mut Vec<Range>) {
+    let mut done = 0;
+    while done < new.len() {
+        let offset = position + done as u64;
+        // The first block of an unaligned stretch is shorter.
+        let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
+        let length = (BLOCK - within).min(new.len() - done);
+        let (was, is) = (&old[done..done + length], &new[done..done + length]);
+        if was != is {
+            let kind = if is_zero(is) {
+                RangeKind::Zero
+            } else {
+                RangeKind::Data
+            };
+            push(ranges, offset, length as u64, kind);
+        }
+        done += length;
+    }
+}
+
+fn push(ranges: &mut Vec<Range>, start: u64, length: u64, kind: RangeKind) {
+    match ranges.last_mut() {
+        Some(last) if last.end() == start && last.kind == kind => last.length += length,
+        _ => ranges.push(Range {
+            start,
+            length,
+            kind,
+            physical_start: 0,
+        }),
+    }
+}
+
+/// Whether every byte is zero.
+#[must_use]
+pub fn is_zero(bytes: &[u8]) -> bool {
+    // In one expression without an early exit the compiler uses wide registers.
+    bytes
+        .chunks(256)
+        .all(|chunk| chunk.iter().fold(0, |seen, byte| seen | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn file(directory: &Path, name: &str, bytes: &[u8]) -> UncachedFile {
+        let path = directory.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::File::open(&path).unwrap().sync_all().unwrap();
+        UncachedFile::open(&path).unwrap()
+    }
+
+    fn named(base: &[u8], current: &[u8], start: u64, length: u64) -> Vec<(u64, u64, RangeKind)> {
+        let directory = tempfile::tempdir().unwrap();
+        let (base, current) = (
+            file(directory.path(), "base", base),
+            file(directory.path(), "current", current),
+        );
+        let sides = Sides {
+            base: &base,
+            current: &current,
+        };
+        differences(&sides, start, length)
+            .unwrap()
+            .iter()
+            .map(|range| (range.start, range.length, range.kind))
+            .collect()
+    }
+
+    #[test]
+    fn only_blocks_that_differ_are_named() {
+        let base = vec![1; 3 << 20];
+        let mut current = base.clone();
+        current[5000] = 2;
+        current[(1 << 20) - 1] = 2;
+        current[1 << 20] = 2;
+        current[(2 << 20)..(2 << 20) + 8192].fill(0);
+        assert_eq!(
+            named(&base, &current, 0, 3 << 20),
+            [
+                (4096, 4096, RangeKind::Data),
+                ((1 << 20) - 4096, 8192, RangeKind::Data),
+                (2 << 20, 8192, RangeKind::Zero),
+            ]
+        );
+        assert_eq!(named(&base, &base, 0, 3 << 20), []);
+    }
+
+    #[test]
+    fn the_end_of_either_file_is_respected() {
+        let base = vec![7; 5000];
+        let mut grown = vec![7; 5000];
+        grown.resize(20_000, 0);
+        assert_eq!(named(&base, &grown, 0, 20_000), [], "grown by zeros");
+        grown[19_999] = 1;
+        assert_eq!(named(&base, &grown, 0, 20_000), [(16_384, 3616, RangeKind::Data)]);
+        let shrunk = vec![7; 100];
+        assert_eq!(named(&base, &shrunk, 0, 100), []);
+        let mut changed = base.clone();
+        changed[4999] = 0;
+        assert_eq!(named(&base, &changed, 4097, 903), [(4097, 903, RangeKind::Data)]);
+    }
+}

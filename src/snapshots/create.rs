@@ -1,0 +1,281 @@
+//! Making a snapshot: all disks of a VM under one id, cloned back to back, then sealed.
+//!
+//! | step | what a crash after it leaves | what a restart does |
+//! | --- | --- | --- |
+//! | directory with a manifest `creating` in every repository | directories, empty clones | undoes |
+//! | clones | unsealed clones | undoes |
+//! | sealed | sealed clones | undoes |
+//! | manifest `ready` in some repositories | a snapshot that no client was told of | undoes |
+//! | manifest `ready` in all | a snapshot | serves it |
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::error::SnapshotError;
+use super::manifest::{self, Disk, Manifest, Place, State};
+use super::probe::Ability;
+use super::seal;
+use super::shelf::Shelf;
+use super::snapshot::Snapshot;
+use super::{Snapshots, delete};
+use crate::ovm::repository::Repository;
+use crate::sys::flock::Flock;
+use crate::sys::reflink::{self, CloneCall};
+
+/// What to snapshot.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The virtual machine's id.
+    pub vm_id: String,
+    /// Every disk that must be copied.
+    pub disks: Vec<SubjectDisk>,
+}
+
+/// One disk to snapshot.
+#[derive(Debug, Clone)]
+pub struct SubjectDisk {
+    /// Name of its file in the snapshot.
+    pub name: String,
+    /// The guest's disk.
+    pub path: PathBuf,
+    /// The repository that holds it.
+    pub repository: Repository,
+}
+
+/// A disk's source, open, with all that cloning needs.
+struct Source<'s> {
+    disk: &'s SubjectDisk,
+    file: File,
+    call: CloneCall,
+}
+
+impl Snapshots {
+    /// Takes a snapshot. Blocks; runs to its end or leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Incompatible`], [`SnapshotError::NoSpace`], [`SnapshotError::Busy`], and
+    /// the file system's.
+    pub fn create(&self, subject: &Subject) -> Result<Snapshot, SnapshotError> {
+        let _vm = self.locks.lock(&subject.vm_id, self.settings.lock_timeout)?;
+        let sources = self.open_sources(subject)?;
+        let repositories = distinct_repositories(subject);
+        for repository in &repositories {
+            self.check_space(repository)?;
+        }
+        let newest = self
+            .all(Some(&subject.vm_id))?
+            .last()
+            .map(|snapshot| snapshot.manifest.created_at);
+        let mut manifest = self.first_manifest(subject, &repositories, newest);
+        let mut locks = Vec::new();
+        let made = self
+            .make_directories(&manifest, &repositories, &mut locks)
+            .and_then(|()| self.fill(&mut manifest, &sources))
+            .and_then(|()| publish(&mut manifest, &repositories));
+        if let Err(error) = made {
+            undo(&manifest, &repositories);
+            return Err(error);
+        }
+        drop(locks);
+        self.find(&subject.vm_id, &manifest.id.to_string())
+    }
+
+    fn open_sources<'s>(&self, subject: &'s Subject) -> Result<Vec<Source<'s>>, SnapshotError> {
+        let incompatible = |reason: String| SnapshotError::Incompatible {
+            vm_id: subject.vm_id.clone(),
+            reason,
+        };
+        if subject.disks.is_empty() {
+            return Err(incompatible("it has no disk to copy".to_owned()));
+        }
+        subject
+            .disks
+            .iter()
+            .map(|disk| {
+                let path = disk.path.display();
+                let call = match self.probe.ability(&disk.repository) {
+                    Ability::Yes(call) => call,
+                    Ability::No(reason) | Ability::Unknown(reason) => {
+                        return Err(incompatible(format!("disk {path}: {reason}")));
+                    }
+                };
+                let file = File::options()
+                    .read(true)
+                    .custom_flags(libc::O_NONBLOCK)
+                    .open(&disk.path)
+                    .map_err(|error| incompatible(format!("disk {path}: {error}")))?;
+                let metadata = file
+                    .metadata()
+                    .map_err(SnapshotError::io("cannot read", &disk.path))?;
+                if !metadata.is_file() {
+                    return Err(incompatible(format!("disk {path} is not a regular file")));
+                }
+                Ok(Source { disk, file, call })
+            })
+            .collect()
+    }
+
+    fn check_space(&self, repository: &Repository) -> Result<(), SnapshotError> {
+        let root = &repository.mount_point;
+        let status = File::open(root)
+            .and_then(|root| crate::sys::file_system::status(&root))
+            .map_err(SnapshotError::io("cannot ask for the free space of", root))?;
+        let required = self.settings.min_free.of(status.total);
+        if status.available < required {
+            return Err(SnapshotError::NoSpace {
+                repository: root.display().to_string(),
+                available: status.available,
+                required,
+            });
+        }
+        Ok(())
+    }
+
+    fn first_manifest(
+        &self,
+        subject: &Subject,
+        repositories: &[Repository],
+        newest: Option<Timestamp>,
+    ) -> Manifest {
+        // Snapshots of a VM are ordered by this, also when a clock was set back between two.
+        let now = Timestamp::now();
+        let after = newest.and_then(|newest| newest.checked_add(SignedDuration::from_micros(1)).ok());
+        Manifest {
+            version: manifest::VERSION,
+            id: Uuid::new_v4(),
+            vm_id: subject.vm_id.clone(),
+            created_at: after.map_or(now, |after| after.max(now)),
+            state: State::Creating,
+            node: self.node.clone(),
+            repositories: repositories
+                .iter()
+                .map(|repository| Place {
+                    repository: repository.id.clone(),
+                    mount_point: repository.mount_point.clone(),
+                })
+                .collect(),
+            disks: subject
+                .disks
+                .iter()
+                .map(|disk| Disk {
+                    name: disk.name.clone(),
+                    parent_path: disk.path.clone(),
+                    repository: disk.repository.id.clone(),
+                    size: 0,
+                    extents: 0,
+                    stall_us: 0,
+                    sealed: false,
+                    identity: None,
+                })
+                .collect(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn make_directories(
+        &self,
+        manifest: &Manifest,
+        repositories: &[Repository],
+        locks: &mut Vec<Flock>,
+    ) -> Result<(), SnapshotError> {
+        for repository in repositories {
+            let shelf = Shelf::of(&repository.mount_point);
+            let lock = shelf
+                .make_directory(manifest)
+                .map_err(SnapshotError::io("cannot make", &shelf.directory(manifest.id)))?;
+            locks.push(lock);
+        }
+        Ok(())
+    }
+
+    /// Clones and seals every disk, and notes in the manifest what they are.
+    fn fill(&self, manifest: &mut Manifest, sources: &[Source<'_>]) -> Result<(), SnapshotError> {
+        let mut ready = Vec::new();
+        for source in sources {
+            let target = Shelf::of(&source.disk.repository.mount_point)
+                .directory(manifest.id)
+                .join(&source.disk.name);
+            let clone = reflink::prepare(source.call, &source.file, &source.disk.path, &target)
+                .map_err(SnapshotError::io("cannot make", &target))?;
+            ready.push((clone, target));
+        }
+        // Nothing but the kernel's own work stands between one disk's moment and the next.
+        let mut clones = Vec::new();
+        for (clone, target) in ready {
+            let result = clone.run();
+            clones.push((
+                result.map_err(SnapshotError::io("cannot clone to", &target))?,
+                target,
+            ));
+        }
+        for (disk, ((clone, held), target)) in manifest.disks.iter_mut().zip(clones) {
+            let sealed = seal::seal(&clone, &target, self.settings.immutable)?;
+            disk.size = sealed.identity.size;
+            disk.extents = sealed.extents;
+            disk.stall_us = u64::try_from(held.as_micros()).unwrap_or(u64::MAX);
+            disk.sealed = sealed.unsealed.is_none();
+            disk.identity = Some(sealed.identity);
+            if let Some(reason) = sealed.unsealed {
+                manifest.warnings.push(format!(
+                    "disk {} is not protected against changes: {reason}",
+                    disk.name
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says ready, in every repository.
+fn publish(manifest: &mut Manifest, repositories: &[Repository]) -> Result<(), SnapshotError> {
+    let ready = Manifest {
+        state: State::Ready,
+        ..manifest.clone()
+    };
+    for repository in repositories {
+        let shelf = Shelf::of(&repository.mount_point);
+        shelf
+            .write_manifest(&ready)
+            .map_err(SnapshotError::io("cannot write the manifest in", &shelf.directory(manifest.id)))?;
+    }
+    Ok(())
+}
+
+/// Removes what a failed create has made. What cannot be removed now, recovery removes later.
+fn undo(manifest: &Manifest, repositories: &[Repository]) {
+    // A manifest may say ready already: it must not while files go.
+    let manifest = Manifest {
+        state: State::Deleting,
+        ..manifest.clone()
+    };
+    for repository in repositories {
+        let shelf = Shelf::of(&repository.mount_point);
+        // Where there is no directory yet there is nothing to say.
+        let _ = shelf.write_manifest(&manifest);
+    }
+    for repository in repositories {
+        let shelf = Shelf::of(&repository.mount_point);
+        if let Err(error) = delete::remove_copy(&shelf, &repository.id, &manifest) {
+            tracing::warn!(
+                snapshot = %manifest.id,
+                "what a failed snapshot left is not removed yet, this is tried again: {error}"
+            );
+        }
+    }
+}
+
+fn distinct_repositories(subject: &Subject) -> Vec<Repository> {
+    let mut repositories: Vec<Repository> = Vec::new();
+    for disk in &subject.disks {
+        if !repositories.iter().any(|known| known.id == disk.repository.id) {
+            repositories.push(disk.repository.clone());
+        }
+    }
+    // One order everywhere: locks of several directories are taken in it.
+    repositories.sort_by(|one, other| one.id.cmp(&other.id));
+    repositories
+}

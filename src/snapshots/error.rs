@@ -1,0 +1,134 @@
+//! What can go wrong with a snapshot. Knows nothing of HTTP.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+/// Why an operation on a snapshot failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// No repository that is mounted here holds it.
+    #[error("there is no snapshot {id} of VM {vm_id} on this node's mounted repositories")]
+    Unknown {
+        /// The VM asked for.
+        vm_id: String,
+        /// The snapshot asked for, as the client wrote it.
+        id: String,
+    },
+    /// The base of a comparison is gone.
+    #[error("the base snapshot {id} is gone; copy the disks in full and use the new snapshot as base from then on")]
+    BaseGone {
+        /// The base, as the client wrote it.
+        id: String,
+    },
+    /// It belongs to another VM.
+    #[error("snapshot {id} belongs to VM {owner}, not to VM {vm_id}")]
+    OtherVm {
+        /// The snapshot.
+        id: Uuid,
+        /// Whose it is.
+        owner: String,
+        /// Who was asked for.
+        vm_id: String,
+    },
+    /// The base must be older than what is compared to it.
+    #[error("snapshot {base} is not older than {id}: compareTo takes an earlier snapshot of the same VM")]
+    BaseNotOlder {
+        /// The snapshot.
+        id: Uuid,
+        /// The base.
+        base: Uuid,
+    },
+    /// A sealed file is no longer what was sealed.
+    #[error("disk {disk} of snapshot {id} is no longer the file that was sealed ({reason}); it cannot be trusted: delete the snapshot and copy the disk in full")]
+    Changed {
+        /// The snapshot.
+        id: Uuid,
+        /// The disk.
+        disk: String,
+        /// What differs.
+        reason: String,
+    },
+    /// It is there, and cannot be used now.
+    #[error("snapshot {id} cannot be used now: {reason}")]
+    Unavailable {
+        /// The snapshot.
+        id: Uuid,
+        /// Why, and what would help.
+        reason: String,
+    },
+    /// The snapshot has no such disk.
+    #[error("snapshot {id} has no disk named {disk:?}; it has {known}")]
+    UnknownDisk {
+        /// The snapshot.
+        id: Uuid,
+        /// The name asked for.
+        disk: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A disk that must be copied cannot be.
+    #[error("VM {vm_id} cannot be snapshotted: {reason}")]
+    Incompatible {
+        /// The VM.
+        vm_id: String,
+        /// Which disk, and why.
+        reason: String,
+    },
+    /// Too little room would be left for the guests' writes.
+    #[error("repository {repository} has {available} bytes free, less than the {required} that [snapshots] min_free keeps for the guests: a snapshot makes their next writes allocate new space. Delete old snapshots or free space")]
+    NoSpace {
+        /// Its mount point.
+        repository: String,
+        /// Bytes.
+        available: u64,
+        /// Bytes.
+        required: u64,
+    },
+    /// Somebody else has held the lock for too long.
+    #[error("{what} is locked by another operation, on this node or on another one of the pool; it was waited for {seconds} s. Try again")]
+    Busy {
+        /// Of what.
+        what: String,
+        /// How long this waited.
+        seconds: u64,
+    },
+    /// The file system said no.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// This node's index.
+    #[error("the snapshot index {}: {source}", path.display())]
+    Catalog {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The index cannot be kept where the configuration says.
+    #[error("db_file {} lies on {file_system}, a file system that several nodes share; SQLite needs a local one. Set db_file to a local path", path.display())]
+    CatalogShared {
+        /// Its file.
+        path: PathBuf,
+        /// What it lies on.
+        file_system: String,
+    },
+}
+
+impl SnapshotError {
+    /// The wrapper for `map_err` at a system call.
+    pub fn io<'p>(what: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> SnapshotError + use<'p> {
+        move |source| SnapshotError::Io {
+            what,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The one directory of a repository that is ours: `CoriolisSnapshots/`.
+//!
+//! ```text
+//! CoriolisSnapshots/
+//!   0d1e…-…/              a snapshot: manifest.json and one file a disk
+//!   .unfinished-0d1e…-…/  a snapshot before it got, or after it lost, its own name
+//!   .probe-…              a clone that was tried, gone again
+//! ```
+//!
+//! A directory is made under its hidden name, gets its manifest there, and is then renamed; it is
+//! renamed back before it loses its manifest. So a directory whose name is an id and that has no
+//! manifest is not of our making.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::manifest::{self, Manifest, ManifestError};
+use crate::sys::durable;
+use crate::sys::flock::Flock;
+
+/// Directory below a repository's mount point; the first generation used the same.
+pub const DIRECTORY: &str = "CoriolisSnapshots";
+const UNFINISHED: &str = ".unfinished-";
+
+/// `CoriolisSnapshots/` of one repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shelf {
+    root: PathBuf,
+}
+
+/// What tells one state of a manifest file from the next, without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(pub String);
+
+/// What lies on a shelf.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A directory with a manifest.
+    Snapshot(Uuid, Stamp),
+    /// A directory under its hidden name: being made or removed, or left so by a crash.
+    Unfinished(Uuid),
+    /// A directory named like a snapshot, without a manifest: left by the first generation, or
+    /// put there by hand.
+    Unmatched(Uuid),
+}
+
+impl Shelf {
+    /// The shelf of the repository mounted at `mount_point`.
+    #[must_use]
+    pub fn of(mount_point: &Path) -> Shelf {
+        Shelf {
+            root: mount_point.join(DIRECTORY),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of a snapshot.
+    #[must_use]
+    pub fn directory(&self, id: Uuid) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+
+    /// The directory of a snapshot before it got, or after it lost, its own name.
+    #[must_use]
+    pub fn unfinished(&self, id: Uuid) -> PathBuf {
+        self.root.join(format!("{UNFINISHED}{id}"))
+    }
+
+    /// Makes the shelf itself, if it is not there.
+    ///
+    /// # Errors
+    /// The file system's; NotADirectory where something else, a symbolic link too, has the name.
+    pub fn make(&self) -> io::Result<()> {
+        match make_private_directory(&self.root) {
+            Ok(()) => {
+                if let Some(parent) = self.root.parent() {
+                    durable::sync_directory(parent)?;
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                open_directory(&self.root).map(drop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All that lies here and concerns us; other things are left alone and not mentioned.
+    ///
+    /// # Errors
+    /// The file system's. A shelf that was never made is empty.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let listing = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut entries = Vec::new();
+        for item in listing {
+            let item = item?;
+            let name = item.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if let Some(id) = name.strip_prefix(UNFINISHED).and_then(parse_id) {
+                entries.push(Entry::Unfinished(id));
+            } else if let Some(id) = parse_id(name) {
+                match self.stamp(id) {
+                    Ok(stamp) => entries.push(Entry::Snapshot(id, stamp)),
+                    // Deleted since it was listed, or not a directory at all.
+                    Err(_) if !item.path().is_dir() => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        entries.push(Entry::Unmatched(id));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The stamp of a snapshot's manifest.
+    ///
+    /// # Errors
+    /// NotFound where there is none.
+    pub fn stamp(&self, id: Uuid) -> io::Result<Stamp> {
+        let metadata = fs::symlink_metadata(self.directory(id).join(manifest::FILE_NAME))?;
+        Ok(stamp_of(&metadata))
+    }
+
+    /// Reads a snapshot's manifest, with the stamp of what was read.
+    ///
+    /// # Errors
+    /// The file system's, and what [`Manifest::parse`] finds.
+    pub fn read_manifest(&self, id: Uuid) -> io::Result<(Result<Manifest, ManifestError>, Stamp)> {
+        read_manifest_in(&self.directory(id), id)
+    }
+
+    /// Reads the manifest of an unfinished directory.
+    ///
+    /// # Errors
+    /// As [`Shelf::read_manifest`].
+    pub fn read_unfinished(&self, id: Uuid) -> io::Result<Result<Manifest, ManifestError>> {
+        read_manifest_in(&self.unfinished(id), id).map(|(manifest, _)| manifest)
+    }
+
+    /// Writes a snapshot's manifest over the one that is there.
+    ///
+    /// # Errors
+    /// The file system's; the old one stays then.
+    pub fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        durable::replace(
+            &self.directory(manifest.id),
+            manifest::FILE_NAME,
+            &manifest.to_bytes(),
+        )
+    }
+
+    /// Makes a snapshot's directory with its first manifest in it, and locks it. Nobody sees the
+    /// name without the manifest.
+    ///
+    /// # Errors
+    /// The file system's; nothing is left then.
+    pub fn make_directory(&self, manifest: &Manifest) -> io::Result<Flock> {
+        self.make()?;
+        let hidden = self.unfinished(manifest.id);
+        make_private_directory(&hidden)?;
+        let made = self.furnish(&hidden, manifest);
+        if made.is_err() {
+            for directory in [hidden, self.directory(manifest.id)] {
+                let _ = fs::remove_file(directory.join(manifest::FILE_NAME));
+                let _ = fs::remove_dir(&directory);
+            }
+        }
+        made
+    }
+
+    fn furnish(&self, hidden: &Path, manifest: &Manifest) -> io::Result<Flock> {
+        // The lock belongs to the directory, whatever its name: whoever clears up unfinished
+        // directories, here or on another node, takes it first.
+        let lock = Flock::try_exclusive(open_directory(hidden)?)?
+            .ok_or_else(|| io::Error::other("a new directory is locked by somebody else"))?;
+        durable::replace(hidden, manifest::FILE_NAME, &manifest.to_bytes())?;
+        fs::rename(hidden, self.directory(manifest.id))?;
+        durable::sync_directory(&self.root)?;
+        Ok(lock)
+    }
+
+    /// Takes a snapshot's name away: from here on it is rubbish.
+    ///
+    /// # Errors
+    /// The file system's. That it has lost its name already is fine.
+    pub fn hide(&self, id: Uuid) -> io::Result<()> {
+        match fs::rename(self.directory(id), self.unfinished(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => durable::sync_directory(&self.root),
+        }
+    }
+
+    /// Removes the last of an unfinished directory. What others have put in stays, and so does
+    /// the directory then; returns whether it is gone.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove_unfinished(&self, id: Uuid) -> io::Result<bool> {
+        let hidden = self.unfinished(id);
+        for name in [manifest::FILE_NAME.to_owned(), durable::temporary(manifest::FILE_NAME)] {
+            remove_if_there(&hidden.join(name))?;
+        }
+        match fs::remove_dir(&hidden) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        durable::sync_directory(&self.root)?;
+        Ok(true)
+    }
+
+    /// Removes scratch files of trial clones, which a crash may leave.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove_scratch(&self, prefix: &str) -> io::Result<()> {
+        let listing = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for item in listing {
+            let item = item?;
+            if item.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
+                remove_if_there(&item.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file; that there is none is fine.
+///
+/// # Errors
+/// The file system's.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a directory; a symbolic link in its place is refused.
+///
+/// # Errors
+/// The file system's.
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+}
+
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Ids are written in one way only: another spelling is another name, and not ours.
+fn parse_id(name: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(name).ok()?;
+    (id.to_string() == name).then_some(id)
+}
+
+fn read_manifest_in(
+    directory: &Path,
+    id: Uuid,
+) -> io::Result<(Result<Manifest, ManifestError>, Stamp)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(directory.join(manifest::FILE_NAME))?;
+    let metadata = file.metadata()?;
+    let stamp = stamp_of(&metadata);
+    if !metadata.is_file() || metadata.len() > manifest::MAX_SIZE {
+        let refused = ManifestError::Inconsistent("not a regular file of a manifest's size".into());
+        return Ok((Err(refused), stamp));
+    }
+    let mut bytes = Vec::new();
+    file.take(manifest::MAX_SIZE).read_to_end(&mut bytes)?;
+    Ok((Manifest::parse(&bytes, id), stamp))
+}
+
+fn stamp_of(metadata: &fs::Metadata) -> Stamp {
+    Stamp(format!(
+        "{}:{}:{}.{:09}",
+        metadata.ino(),
+        metadata.len(),
+        metadata.mtime(),
+        metadata.mtime_nsec()
+    ))
+}
