@@ -53,75 +53,71 @@ pub(super) async fn handshake(
             TlsConnector::from(Arc::new(config)).connect(name, tcp),
         )
         .await?;
-    match (shaken, verifier.presented()) {
-        (Ok(stream), Some(der)) => Ok(Session {
-            stream,
-            fingerprint: Fingerprint::of(der),
-        }),
-        // Cannot be: a complete handshake has asked the verifier. Never send anything then.
-        (Ok(_), None) => Err(broken("the manager showed no certificate".to_owned())),
-        (Err(error), presented) => {
-            if let Some(judged) = presented.and_then(|der| refusal(der, &error, endpoint, trusted))
-            {
-                return Err(judged);
-            }
-            if matches!(
-                cause(&error),
-                Some(rustls::Error::InvalidMessage(
-                    InvalidMessage::InvalidContentType
-                ))
-            ) {
-                return Err(ManagerError::NotTls {
-                    endpoint: endpoint.clone(),
-                });
-            }
-            let reason = error.to_string();
-            let learned = deadline
-                .step("", legacy::what_it_speaks(address, endpoint))
-                .await;
-            Err(match learned {
-                Ok(Ok(peer)) => ManagerError::OldTls {
-                    endpoint: endpoint.clone(),
-                    peer: Box::new(peer),
-                    reason,
-                },
-                Ok(Err(also)) => broken(format!("{reason}; asking with older TLS: {also}")),
-                Err(_) => broken(format!(
-                    "{reason}; asking with older TLS: no answer in time"
-                )),
-            })
+    let error = match (shaken, verifier.presented()) {
+        (Ok(stream), Some(der)) => {
+            return Ok(Session {
+                stream,
+                fingerprint: Fingerprint::of(der),
+            });
         }
+        // Cannot be: a complete handshake has asked the verifier. Never send anything then.
+        (Ok(_), None) => return Err(broken("the manager showed no certificate".to_owned())),
+        (Err(error), _) => error,
+    };
+    if let Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) = cause(&error) {
+        return Err(ManagerError::NotTls {
+            endpoint: endpoint.clone(),
+        });
     }
+    let refusal = refusal(&verifier, endpoint, trusted);
+    if let Some(Refusal::Final(refused)) = refusal {
+        return Err(refused);
+    }
+    let reason = error.to_string();
+    let learned = match deadline
+        .step("", legacy::what_it_speaks(address, endpoint))
+        .await
+    {
+        Ok(learned) => learned,
+        Err(_) => Err("no answer in time".to_owned()),
+    };
+    Err(match (learned, refusal) {
+        (Ok(peer), _) if !peer.shortcomings().is_empty() => ManagerError::OldTls {
+            endpoint: endpoint.clone(),
+            peer: Box::new(peer),
+            reason,
+        },
+        (_, Some(Refusal::Final(refused) | Refusal::MayBeOld(refused))) => refused,
+        // Nothing old about it, so the opt-in key is not what helps.
+        (Ok(peer), None) => broken(format!("{reason}; it speaks {peer}")),
+        (Err(also), None) => broken(format!("{reason}; asking with older TLS: {also}")),
+    })
 }
 
-/// The error when it was our judgement of the certificate that ended the handshake. `None` when
-/// its encoding, version, algorithm or key was the trouble, or something else altogether.
-fn refusal(
-    der: &[u8],
-    error: &io::Error,
-    endpoint: &Endpoint,
-    trusted: &Trusted,
-) -> Option<ManagerError> {
+/// The error when it was the judgement of the certificate that ended the handshake.
+enum Refusal {
+    /// Another certificate, issuer, name or date than wanted: its age explains nothing.
+    Final(ManagerError),
+    /// The judge could not read or calculate it. An old certificate may be why.
+    MayBeOld(ManagerError),
+}
+
+fn refusal(verifier: &Verifier, endpoint: &Endpoint, trusted: &Trusted) -> Option<Refusal> {
+    let (der, refused) = (verifier.presented()?, verifier.refused()?);
     if let Bytes::Changed(change) = trusted.judge_bytes(der) {
-        return Some(trusted.changed(endpoint, change));
+        return Some(Refusal::Final(trusted.changed(endpoint, change)));
     }
-    let Some(rustls::Error::InvalidCertificate(certificate)) = cause(error) else {
-        return None;
-    };
-    match certificate {
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. }
-        | CertificateError::UnknownIssuer
-        | CertificateError::NotValidForName
-        | CertificateError::NotValidForNameContext { .. }
-        | CertificateError::InvalidPurpose
-        | CertificateError::InvalidPurposeContext { .. } => {
-            Some(trusted.untrusted(endpoint, Fingerprint::of(der), certificate.to_string()))
-        }
-        _ => None,
-    }
+    let error = trusted.untrusted(endpoint, Fingerprint::of(der), refused.to_string());
+    Some(match refused {
+        rustls::Error::InvalidCertificate(
+            CertificateError::BadEncoding
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+            | CertificateError::Other(_),
+        ) => Refusal::MayBeOld(error),
+        _ => Refusal::Final(error),
+    })
 }
 
 /// What rustls said, when it was rustls.

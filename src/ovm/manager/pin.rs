@@ -39,25 +39,31 @@ pub(super) async fn keep(
     endpoint: &Endpoint,
     presented: Fingerprint,
 ) -> Result<(), ManagerError> {
-    let (file, endpoint) = (file.to_owned(), endpoint.clone());
-    let join = tokio::task::spawn_blocking(move || keep_blocking(&file, &endpoint, presented));
-    match join.await {
-        Ok(kept) => kept,
+    let (held, manager) = (file.to_owned(), endpoint.clone());
+    let kept = tokio::task::spawn_blocking(move || keep_blocking(&held, &manager, presented));
+    let new = match kept.await {
+        Ok(kept) => kept?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    };
+    if new {
+        tracing::warn!(%endpoint, fingerprint = %presented, pin_file = %file.display(),
+            "first use of this manager: its certificate is pinned; compare the fingerprint");
     }
+    Ok(())
 }
 
+/// Whether the pin is new.
 fn keep_blocking(
     file: &Path,
     endpoint: &Endpoint,
     presented: Fingerprint,
-) -> Result<(), ManagerError> {
+) -> Result<bool, ManagerError> {
     let failed = |reason: String| unusable(file, reason);
     // Held until this function returns: another first login waits, and then finds the pin.
     let _lock = lock(file).map_err(|error| failed(format!("its lock cannot be taken: {error}")))?;
     let mut pins = read(file).map_err(failed)?;
     match find(&pins, endpoint) {
-        Some(pinned) if pinned == presented => Ok(()),
+        Some(pinned) if pinned == presented => Ok(false),
         Some(pinned) => Err(ManagerError::PinChanged {
             endpoint: endpoint.clone(),
             change: Box::new(PinChange { pinned, presented }),
@@ -67,9 +73,7 @@ fn keep_blocking(
             pins.push((endpoint.to_string(), presented));
             replace(file, &pins)
                 .map_err(|error| failed(format!("it cannot be written: {error}")))?;
-            tracing::warn!(%endpoint, fingerprint = %presented, pin_file = %file.display(),
-                "first use of this manager: its certificate is pinned; compare the fingerprint");
-            Ok(())
+            Ok(true)
         }
     }
 }

@@ -17,9 +17,9 @@ fn a_pin_is_kept_once_and_compared_from_then_on() {
     let (first, second) = (Fingerprint::of(b"first"), Fingerprint::of(b"second"));
 
     assert_eq!(load(&file, &manager).unwrap(), None);
-    keep_blocking(&file, &manager, first).unwrap();
-    keep_blocking(&file, &manager, first).unwrap();
-    keep_blocking(&file, &other, second).unwrap();
+    assert!(keep_blocking(&file, &manager, first).unwrap());
+    assert!(!keep_blocking(&file, &manager, first).unwrap());
+    assert!(keep_blocking(&file, &other, second).unwrap());
     assert_eq!(load(&file, &manager).unwrap(), Some(first));
     assert_eq!(load(&file, &other).unwrap(), Some(second));
     assert_eq!(

@@ -19,6 +19,7 @@ pub(super) struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
     presented: OnceLock<CertificateDer<'static>>,
+    refused: OnceLock<rustls::Error>,
 }
 
 impl Verifier {
@@ -33,12 +34,36 @@ impl Verifier {
             chain: chain.ok(),
             algorithms: provider.signature_verification_algorithms,
             presented: OnceLock::new(),
+            refused: OnceLock::new(),
         }
     }
 
     /// The certificate that the peer showed, acceptable or not.
     pub(super) fn presented(&self) -> Option<&CertificateDer<'static>> {
         self.presented.get()
+    }
+
+    /// Why it was not accepted, when that was it. A bad signature of the handshake is no such
+    /// reason.
+    pub(super) fn refused(&self) -> Option<&rustls::Error> {
+        self.refused.get()
+    }
+
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match (self.trusted.judge_bytes(end_entity), &self.chain) {
+            (Bytes::Accepted, _) => Ok(ServerCertVerified::assertion()),
+            (Bytes::AskTheChain, Some(chain)) => {
+                chain.verify_server_cert(end_entity, intermediates, server_name, &[], now)
+            }
+            (Bytes::AskTheChain, None) => Err(CertificateError::UnknownIssuer.into()),
+            (Bytes::Changed(_), _) => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
     }
 }
 
@@ -48,19 +73,16 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        // One verifier serves one connection, so this is set once.
+        // One verifier serves one connection, so each of these is set at most once.
         let _ = self.presented.set(end_entity.clone().into_owned());
-        match (self.trusted.judge_bytes(end_entity), &self.chain) {
-            (Bytes::Accepted, _) => Ok(ServerCertVerified::assertion()),
-            (Bytes::AskTheChain, Some(chain)) => {
-                chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            (Bytes::AskTheChain, None) => Err(CertificateError::UnknownIssuer.into()),
-            (Bytes::Changed(_), _) => Err(CertificateError::ApplicationVerificationFailure.into()),
+        let judged = self.judge(end_entity, intermediates, server_name, now);
+        if let Err(error) = &judged {
+            let _ = self.refused.set(error.clone());
         }
+        judged
     }
 
     fn verify_tls12_signature(
