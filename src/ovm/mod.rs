@@ -1,6 +1,6 @@
 //! What the node tells us, read-only: agent databases, vm.cfg, repositories, domains, the manager.
 
-pub mod repository;
-
 pub mod domains;
+pub mod manager;
+pub mod repository;
 pub mod vm_config;
