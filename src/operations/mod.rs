@@ -1,1 +1,3 @@
 //! What an admin runs by hand: check-config, demo.
+
+pub mod demo;

@@ -1,6 +1,8 @@
 //! What the node tells us, read-only: agent databases, vm.cfg, repositories, domains, the manager.
 
-pub mod repository;
-
+pub mod agent;
+pub mod berkeley_db;
 pub mod domains;
+pub mod pickle;
+pub mod repository;
 pub mod vm_config;

@@ -1,0 +1,3 @@
+//! A complete node in a temporary folder, for `demo` and for the tests.
+
+pub mod agent_databases;
