@@ -2,5 +2,9 @@
 
 pub mod domains;
 pub mod manager;
+pub mod agent;
+pub mod berkeley_db;
+pub mod domains;
+pub mod pickle;
 pub mod repository;
 pub mod vm_config;

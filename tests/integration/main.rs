@@ -5,4 +5,5 @@
 
 mod manager;
 mod support;
+mod berkeley_db;
 mod vm_config;
