@@ -1,1 +1,3 @@
 //! What goes over the wire: JSON types, durations. No I/O.
+
+pub mod duration;

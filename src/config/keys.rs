@@ -1,0 +1,124 @@
+//! Which key fills which setting: the one list of all keys.
+
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::section::{self, Notes};
+use super::settings::Config;
+use super::size::{KIB, MIB};
+use super::values::{
+    boolean, duration, ip_address, log_level, manager_endpoint, min_free, number, optional, path,
+    secret, size, toolstack,
+};
+
+/// A timeout shorter than this would only ever fail.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// A token carries its end in whole seconds.
+const SHORTEST_TOKEN: Duration = Duration::from_secs(1);
+/// More could not be served: the kernel's usual limit on descriptors is below.
+const MOST_CONNECTIONS: usize = 1_000_000;
+
+/// Fills a configuration from a document; what is wrong is noted and keeps its default.
+pub(super) fn read(document: &DeTable<'_>) -> (Config, Notes) {
+    let mut config = Config::default();
+    let mut notes = Notes::default();
+    section::walk(document, &mut notes, |top| {
+        let c = &mut config;
+        top.key("db_file", &mut c.db_file, path);
+        top.key(
+            "ovm_endpoint",
+            &mut c.ovm_endpoint,
+            optional(manager_endpoint),
+        );
+        top.key(
+            "ovm_ca_certificate",
+            &mut c.ovm_ca_certificate,
+            optional(path),
+        );
+        top.key("ovm_legacy_tls", &mut c.ovm_legacy_tls, boolean);
+        top.key("agent_db_dir", &mut c.agent_db_dir, path);
+        top.key("toolstack", &mut c.toolstack, toolstack);
+        top.key("log_file", &mut c.log_file, optional(path));
+        top.key("log_level", &mut c.log_level, log_level);
+
+        top.section("jwt", |jwt| {
+            jwt.key("secret", &mut c.jwt.secret, optional(secret));
+            jwt.key(
+                "time_to_live",
+                &mut c.jwt.time_to_live,
+                duration(SHORTEST_TOKEN),
+            );
+        });
+
+        top.section("api", |api| {
+            api.key("bind", &mut c.api.bind, ip_address);
+            api.key("port", &mut c.api.port, number(0, u16::MAX));
+
+            api.section("tls", |tls| {
+                let t = &mut c.api.tls;
+                tls.key("certificate", &mut t.certificate, optional(path));
+                tls.key("key", &mut t.key, optional(path));
+                tls.key("ca_certificate", &mut t.ca_certificate, optional(path));
+                tls.key(
+                    "require_client_certificate",
+                    &mut t.require_client_certificate,
+                    boolean,
+                );
+            });
+
+            api.section("limits", |limits| {
+                let l = &mut c.api.limits;
+                limits.key(
+                    "max_connections",
+                    &mut l.max_connections,
+                    number(1, MOST_CONNECTIONS),
+                );
+                limits.key("max_body", &mut l.max_body, size(KIB, 16 * MIB));
+                limits.key(
+                    "handshake_timeout",
+                    &mut l.handshake_timeout,
+                    duration(SHORTEST_TIMEOUT),
+                );
+                limits.key(
+                    "header_timeout",
+                    &mut l.header_timeout,
+                    duration(SHORTEST_TIMEOUT),
+                );
+                limits.key(
+                    "idle_timeout",
+                    &mut l.idle_timeout,
+                    duration(SHORTEST_TIMEOUT),
+                );
+                limits.key(
+                    "stall_timeout",
+                    &mut l.stall_timeout,
+                    duration(SHORTEST_TIMEOUT),
+                );
+                limits.key(
+                    "shutdown_grace",
+                    &mut l.shutdown_grace,
+                    duration(Duration::ZERO),
+                );
+            });
+
+            api.section("login", |login| {
+                let l = &mut c.api.login;
+                login.key("max_failures", &mut l.max_failures, number(1, u32::MAX));
+                login.key("slow_down", &mut l.slow_down, duration(Duration::ZERO));
+            });
+        });
+
+        top.section("snapshots", |snapshots| {
+            let s = &mut c.snapshots;
+            snapshots.key("min_free", &mut s.min_free, min_free);
+            snapshots.key("immutable", &mut s.immutable, boolean);
+            snapshots.key(
+                "lock_timeout",
+                &mut s.lock_timeout,
+                duration(Duration::ZERO),
+            );
+        });
+    });
+    (config, notes)
+}
