@@ -28,6 +28,12 @@ pub enum Mount {
     Missing(String),
 }
 
+/// Where the list of repositories comes from.
+pub trait RepositorySource: Send + Sync + std::fmt::Debug {
+    /// All repositories of this node, mounted or not. Blocks.
+    fn repositories(&self) -> Vec<Repository>;
+}
+
 impl Repository {
     /// Looks at the mount point.
     #[must_use]

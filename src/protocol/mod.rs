@@ -1,3 +1,17 @@
 //! What goes over the wire: JSON types, durations. No I/O.
+//!
+//! The first generation's fields keep their names and meanings; ours are added beside them.
+//! Everything is optional on the way in that an older daemon does not send.
 
 pub mod duration;
+mod error;
+mod login;
+mod node;
+mod snapshot;
+mod vm;
+
+pub use error::ErrorBody;
+pub use login::{LoginRequest, LoginResponse};
+pub use node::{Node, Reflink, RepositoryInfo};
+pub use snapshot::{Chunk, Snapshot, SnapshotDisk};
+pub use vm::{Nic, Vm, VmDisk, VmState};

@@ -124,7 +124,7 @@ impl Snapshots {
         let status = File::open(root)
             .and_then(|root| crate::sys::file_system::status(&root))
             .map_err(SnapshotError::io("cannot ask for the free space of", root))?;
-        let required = self.settings.min_free.of(status.total);
+        let required = self.settings.min_free.bytes_of(status.total);
         if status.available < required {
             return Err(SnapshotError::NoSpace {
                 repository: root.display().to_string(),

@@ -18,10 +18,10 @@ mod recover;
 mod seal;
 mod shelf;
 mod snapshot;
+mod subject;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use compare::{Comparison, DiskComparison, Method, Refine};
 pub use create::{Subject, SubjectDisk};
@@ -30,51 +30,13 @@ pub use naming::disk_names;
 pub use probe::Ability;
 pub use recover::Recovered;
 pub use snapshot::{Snapshot, Standing};
+pub use subject::{DiskVerdict, Need};
 
-use crate::ovm::repository::Repository;
+use crate::config;
+use crate::ovm::repository::{Repository, RepositorySource};
 use catalog::Catalog;
 use locks::VmLocks;
 use probe::CloneProbe;
-
-/// Where the list of repositories comes from.
-pub trait RepositorySource: Send + Sync + std::fmt::Debug {
-    /// All repositories of this node, mounted or not.
-    fn repositories(&self) -> Vec<Repository>;
-}
-
-/// Free space that is kept for the guests: a snapshot makes their next writes allocate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MinFree {
-    /// The smaller of 5 % and 20 GiB.
-    Default,
-    /// Bytes.
-    Bytes(u64),
-    /// Hundredths of the file system's size.
-    Percent(u8),
-}
-
-impl MinFree {
-    /// Bytes to keep free on a file system of `total` bytes.
-    #[must_use]
-    pub fn of(self, total: u64) -> u64 {
-        match self {
-            MinFree::Default => (total / 20).min(20 << 30),
-            MinFree::Bytes(bytes) => bytes,
-            MinFree::Percent(percent) => total / 100 * u64::from(percent),
-        }
-    }
-}
-
-/// What the configuration says about snapshots.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Free space below which no snapshot is taken.
-    pub min_free: MinFree,
-    /// Whether snapshots get the immutable flag.
-    pub immutable: bool,
-    /// How long a change waits for another change of the same snapshots.
-    pub lock_timeout: Duration,
-}
 
 /// The snapshots of this node.
 #[derive(Debug)]
@@ -83,7 +45,7 @@ pub struct Snapshots {
     catalog: Catalog,
     probe: CloneProbe,
     locks: VmLocks,
-    settings: Settings,
+    settings: config::Snapshots,
     node: String,
 }
 
@@ -95,7 +57,7 @@ impl Snapshots {
     pub fn open(
         db_file: &Path,
         repositories: Arc<dyn RepositorySource>,
-        settings: Settings,
+        settings: config::Snapshots,
         node: String,
     ) -> Result<Snapshots, SnapshotError> {
         Ok(Snapshots {

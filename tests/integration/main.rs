@@ -3,7 +3,7 @@
 // clippy.toml allows it in test functions; their helpers stand outside of those.
 #![allow(clippy::unwrap_used)]
 
+mod berkeley_db;
 mod manager;
 mod support;
-mod berkeley_db;
 mod vm_config;

@@ -1,0 +1,174 @@
+//! Whether a virtual machine can be snapshotted, disk by disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Snapshots;
+use super::create::{Subject, SubjectDisk};
+use super::error::SnapshotError;
+use super::naming::disk_names;
+use super::probe::Ability;
+use crate::ovm::inventory::Vm;
+use crate::ovm::repository::{self, Repository};
+use crate::ovm::vm_config::{DiskEntry, VmConfig};
+
+/// What can be said of one disk of a machine.
+#[derive(Debug, Clone)]
+pub struct DiskVerdict {
+    /// The name that its file has in a snapshot.
+    pub name: String,
+    /// Whether it can be cloned, or why not.
+    pub cloneable: Result<Repository, String>,
+    /// Whether a snapshot must have it.
+    pub need: Need,
+    /// Bytes, where its file can be read.
+    pub size: Option<u64>,
+}
+
+/// Whether a snapshot must have a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Without it the copy of the machine would be incomplete.
+    Copy,
+    /// A read-only CD: neither blocks nor joins a snapshot.
+    None,
+}
+
+impl Snapshots {
+    /// Judges every disk of a machine, in the order of its vm.cfg.
+    #[must_use]
+    pub fn judge(&self, config: &VmConfig, repositories: &[Repository]) -> Vec<DiskVerdict> {
+        let paths: Vec<&Path> = config.disks.iter().map(|disk| Path::new(&disk.path)).collect();
+        disk_names(&paths)
+            .into_iter()
+            .zip(&config.disks)
+            .map(|(name, disk)| {
+                let found = fs::metadata(&disk.path);
+                DiskVerdict {
+                    name,
+                    need: if disk.is_read_only_cdrom() {
+                        Need::None
+                    } else {
+                        Need::Copy
+                    },
+                    size: found
+                        .as_ref()
+                        .ok()
+                        .filter(|found| found.is_file())
+                        .map(fs::Metadata::len),
+                    cloneable: self.cloneable(disk, found, repositories),
+                }
+            })
+            .collect()
+    }
+
+    fn cloneable(
+        &self,
+        disk: &DiskEntry,
+        found: std::io::Result<fs::Metadata>,
+        repositories: &[Repository],
+    ) -> Result<Repository, String> {
+        if let Some(problem) = disk.problem {
+            return Err(problem.to_string());
+        }
+        if disk.path.is_empty() {
+            return Err("the drive is empty".to_owned());
+        }
+        if !disk.scheme.may_be_file() {
+            return Err(format!(
+                "{} is not an image file (a LUN or a network disk cannot be cloned by reflink)",
+                disk.path
+            ));
+        }
+        let path = Path::new(&disk.path);
+        let repository = repository::containing(repositories, path)
+            .ok_or_else(|| format!("{} lies in no repository of this node", disk.path))?;
+        match found {
+            Err(error) => return Err(format!("{}: {error}", disk.path)),
+            Ok(found) if !found.is_file() => {
+                return Err(format!("{} is not a regular file", disk.path));
+            }
+            Ok(_) => {}
+        }
+        match self.ability(repository) {
+            Ability::Yes(_) => Ok(repository.clone()),
+            Ability::No(reason) | Ability::Unknown(reason) => Err(format!(
+                "repository {} ({}): {reason}",
+                repository.id,
+                repository.mount_point.display()
+            )),
+        }
+    }
+
+    /// Why a machine as a whole cannot be snapshotted, whatever its disks.
+    fn obstacle(vm: &Vm) -> Option<String> {
+        match &vm.config {
+            None => Some(format!("its vm.cfg cannot be read: {}", vm.warnings.join("; "))),
+            Some(_) if vm.ambiguous => Some(vm.warnings.join("; ")),
+            Some(config) if !config.disks_complete => Some(format!(
+                "its vm.cfg does not say for certain which disks it has: {}",
+                vm.warnings.join("; ")
+            )),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether every disk that must be copied can be cloned.
+    #[must_use]
+    pub fn is_compatible(&self, vm: &Vm, verdicts: &[DiskVerdict]) -> bool {
+        Self::obstacle(vm).is_none()
+            && verdicts.iter().any(|disk| disk.need == Need::Copy)
+            && verdicts
+                .iter()
+                .all(|disk| disk.need == Need::None || disk.cloneable.is_ok())
+    }
+
+    /// What a snapshot of a machine has to clone.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Incompatible`], naming every disk that stands in the way.
+    pub fn subject(&self, vm: &Vm, repositories: &[Repository]) -> Result<Subject, SnapshotError> {
+        let incompatible = |reason: String| SnapshotError::Incompatible {
+            vm_id: vm.id.clone(),
+            reason,
+        };
+        if let Some(obstacle) = Self::obstacle(vm) {
+            return Err(incompatible(obstacle));
+        }
+        let config = vm.config.as_ref();
+        let disks = config.map(|config| config.disks.as_slice()).unwrap_or_default();
+        let verdicts = config
+            .map(|config| self.judge(config, repositories))
+            .unwrap_or_default();
+        let mut subject = Subject {
+            vm_id: vm.id.clone(),
+            disks: Vec::new(),
+        };
+        let mut obstacles = Vec::new();
+        for (disk, verdict) in disks.iter().zip(verdicts) {
+            if verdict.need == Need::None {
+                continue;
+            }
+            match verdict.cloneable {
+                Err(reason) => obstacles.push(format!("disk {}: {reason}", disk.device_name)),
+                Ok(repository) => {
+                    let path = PathBuf::from(&disk.path);
+                    if !subject.disks.iter().any(|known| known.path == path) {
+                        subject.disks.push(SubjectDisk {
+                            name: verdict.name,
+                            path,
+                            repository,
+                        });
+                    }
+                }
+            }
+        }
+        if !obstacles.is_empty() {
+            return Err(incompatible(obstacles.join("; ")));
+        }
+        if subject.disks.is_empty() {
+            return Err(incompatible("it has no disk to copy".to_owned()));
+        }
+        Ok(subject)
+    }
+}
