@@ -12,3 +12,5 @@ pub mod flock;
 pub mod identity;
 pub mod reflink;
 pub mod uncached;
+
+pub mod socket;

@@ -1,0 +1,368 @@
+//! One connection as the registry sees it: who it is, what it does, since when.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::limits::Limits;
+
+/// An authenticated connection is closed to make room only when it has been idle this long:
+/// a client between two requests of one job is not.
+const AUTHENTICATED_REST: Duration = Duration::from_secs(5);
+
+/// Why the listener closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CloseReason {
+    /// Another one needed its place.
+    MakeRoom,
+    /// No request for too long.
+    Idle,
+    /// Request headers that did not come to an end.
+    SlowHeaders,
+    /// The daemon stops and its time is up.
+    Shutdown,
+}
+
+/// The order in which connections are closed to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Nobody logged in, and no request in flight.
+    Unauthenticated,
+    /// Nobody logged in, and the request in flight waits for its peer: a body that trickles in,
+    /// an answer that is not read.
+    UnauthenticatedWaiting,
+    /// Logged in, without a request for a while.
+    AuthenticatedIdle,
+}
+
+/// The state of one connection. Written by its own task, read by the registry.
+///
+/// Times are milliseconds since `opened`, plus one; 0 stands for "not". Relaxed ordering is
+/// enough: each value is looked at by itself, and a look that comes a moment late does no harm.
+#[derive(Debug)]
+pub(super) struct Connection {
+    id: u64,
+    peer: SocketAddr,
+    opened: Instant,
+    authenticated: AtomicBool,
+    /// Requests whose answer is not fully handed to the socket.
+    requests: AtomicUsize,
+    /// Request bodies still arriving.
+    bodies: AtomicUsize,
+    /// A request body was dropped before its end: the peer may still be sending it.
+    body_abandoned: AtomicBool,
+    handshaken: AtomicBool,
+    /// Since when there is no request in flight.
+    idle_since: AtomicU64,
+    headers_since: AtomicU64,
+    write_blocked_since: AtomicU64,
+    close_reason: OnceLock<CloseReason>,
+    close: Notify,
+}
+
+impl Connection {
+    pub(super) fn new(id: u64, peer: SocketAddr) -> Self {
+        Self {
+            id,
+            peer,
+            opened: Instant::now(),
+            authenticated: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+            bodies: AtomicUsize::new(0),
+            body_abandoned: AtomicBool::new(false),
+            handshaken: AtomicBool::new(false),
+            idle_since: AtomicU64::new(1),
+            headers_since: AtomicU64::new(0),
+            write_blocked_since: AtomicU64::new(0),
+            close_reason: OnceLock::new(),
+            close: Notify::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Relaxed)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
+    }
+
+    fn since(&self, mark: u64) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(mark))
+    }
+
+    /// The TLS handshake ended. The first request is expected now.
+    pub(super) fn handshake_done(&self) {
+        self.handshaken.store(true, Relaxed);
+        self.headers_since.store(self.now(), Relaxed);
+    }
+
+    /// Bytes came in from the peer.
+    pub(super) fn bytes_arrived(&self) {
+        if self.requests.load(Relaxed) == 0
+            && self.handshaken.load(Relaxed)
+            && self.headers_since.load(Relaxed) == 0
+        {
+            self.headers_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// The socket takes no more bytes for now.
+    pub(super) fn write_blocked(&self) {
+        if self.write_blocked_since.load(Relaxed) == 0 {
+            self.write_blocked_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// The socket takes bytes again. The tail of an answer may leave after the request counts as
+    /// done, so idleness begins no earlier than here.
+    pub(super) fn write_unblocked(&self) {
+        if self.write_blocked_since.swap(0, Relaxed) != 0 {
+            self.idle_since.store(self.now(), Relaxed);
+        }
+    }
+
+    fn request_begins(&self) {
+        self.requests.fetch_add(1, Relaxed);
+        self.headers_since.store(0, Relaxed);
+    }
+
+    fn request_ends(&self) {
+        self.idle_since.store(self.now(), Relaxed);
+        self.requests.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether the peer may still send bytes of a message that nobody will read.
+    pub(super) fn has_unread_input(&self) -> bool {
+        self.body_abandoned.load(Relaxed) || self.headers_since.load(Relaxed) != 0
+    }
+
+    /// Asks the connection's task to end. The first reason stays.
+    pub(super) fn close(&self, reason: CloseReason) {
+        if self.close_reason.set(reason).is_ok() {
+            // Stores a permit when the task is not waiting yet.
+            self.close.notify_one();
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.close_reason.get().is_some()
+    }
+
+    /// Returns when [`Connection::close`] was called.
+    pub(super) async fn closed(&self) -> CloseReason {
+        loop {
+            if let Some(reason) = self.close_reason.get() {
+                return *reason;
+            }
+            self.close.notified().await;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.requests.load(Relaxed) == 0 && self.write_blocked_since.load(Relaxed) == 0
+    }
+
+    /// Why this connection is overdue, if it is.
+    pub(super) fn overdue(&self, limits: &Limits) -> Option<CloseReason> {
+        // The handshake has its own timer.
+        if !self.handshaken.load(Relaxed) || !self.is_idle() {
+            return None;
+        }
+        let headers = self.headers_since.load(Relaxed);
+        if headers != 0 {
+            return (self.since(headers) >= limits.header_timeout)
+                .then_some(CloseReason::SlowHeaders);
+        }
+        (self.since(self.idle_since.load(Relaxed)) >= limits.idle_timeout)
+            .then_some(CloseReason::Idle)
+    }
+
+    /// Whether, and in which order, this connection may be closed to make room: the lowest rank
+    /// first, in it the longest idle.
+    pub(super) fn evictable(&self) -> Option<(Rank, Duration)> {
+        if self.is_closing() {
+            return None;
+        }
+        let idle = self.since(self.idle_since.load(Relaxed));
+        let rank = match (self.is_authenticated(), self.is_idle()) {
+            (false, true) => Rank::Unauthenticated,
+            (false, false) if self.waits_for_peer() => Rank::UnauthenticatedWaiting,
+            (true, true) if idle >= AUTHENTICATED_REST => Rank::AuthenticatedIdle,
+            _ => return None,
+        };
+        Some((rank, idle))
+    }
+
+    fn waits_for_peer(&self) -> bool {
+        self.bodies.load(Relaxed) > 0 || self.write_blocked_since.load(Relaxed) != 0
+    }
+}
+
+/// What a handler may know and say of its connection: an extension of each request.
+#[derive(Debug, Clone)]
+pub struct ConnectionHandle(pub(super) Arc<Connection>);
+
+impl ConnectionHandle {
+    /// Number of the connection, unique while the daemon runs.
+    pub fn id(&self) -> u64 {
+        self.0.id()
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer()
+    }
+
+    /// A valid token came over this connection: it is among the last to be closed to make room.
+    pub fn mark_authenticated(&self) {
+        self.0.authenticated.store(true, Relaxed);
+    }
+}
+
+/// Counts one request in flight until it is dropped.
+#[derive(Debug)]
+pub(super) struct RequestInFlight(Arc<Connection>);
+
+impl RequestInFlight {
+    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
+        connection.request_begins();
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.0.request_ends();
+    }
+}
+
+/// Counts one request body on its way in, until it has arrived or is dropped.
+#[derive(Debug)]
+pub(super) struct BodyArriving {
+    connection: Arc<Connection>,
+    arrived: bool,
+}
+
+impl BodyArriving {
+    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
+        connection.bodies.fetch_add(1, Relaxed);
+        Self {
+            connection: Arc::clone(connection),
+            arrived: false,
+        }
+    }
+
+    /// Its last byte is here.
+    pub(super) fn arrived(mut self) {
+        self.arrived = true;
+    }
+}
+
+impl Drop for BodyArriving {
+    fn drop(&mut self) {
+        self.connection.bodies.fetch_sub(1, Relaxed);
+        if !self.arrived {
+            self.connection.body_abandoned.store(true, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Arc<Connection> {
+        Arc::new(Connection::new(1, "192.0.2.1:1".parse().unwrap()))
+    }
+
+    const AT_ONCE: Limits = Limits {
+        max_connections: 1,
+        handshake_timeout: Duration::ZERO,
+        header_timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        stall_timeout: Duration::ZERO,
+        shutdown_grace: Duration::ZERO,
+    };
+
+    #[test]
+    fn a_request_in_flight_is_never_overdue_nor_evicted() {
+        let connection = connection();
+        connection.handshake_done();
+        assert_eq!(
+            connection.overdue(&AT_ONCE),
+            Some(CloseReason::SlowHeaders),
+            "the first request is expected after the handshake"
+        );
+        let request = RequestInFlight::begin(&connection);
+        assert_eq!(connection.overdue(&AT_ONCE), None);
+        assert_eq!(connection.evictable(), None);
+        drop(request);
+        assert_eq!(connection.overdue(&AT_ONCE), Some(CloseReason::Idle));
+        assert!(connection.evictable().is_some());
+        connection.bytes_arrived();
+        assert_eq!(connection.overdue(&AT_ONCE), Some(CloseReason::SlowHeaders));
+    }
+
+    #[test]
+    fn an_answer_that_is_still_leaving_is_not_idle() {
+        let connection = connection();
+        connection.handshake_done();
+        ConnectionHandle(Arc::clone(&connection)).mark_authenticated();
+        drop(RequestInFlight::begin(&connection));
+        connection.write_blocked();
+        assert_eq!(connection.overdue(&AT_ONCE), None);
+        connection.write_unblocked();
+        assert_eq!(connection.overdue(&AT_ONCE), Some(CloseReason::Idle));
+    }
+
+    #[test]
+    fn an_unauthenticated_request_that_waits_for_its_peer_can_be_evicted() {
+        let connection = connection();
+        connection.handshake_done();
+        let _request = RequestInFlight::begin(&connection);
+        let body = BodyArriving::begin(&connection);
+        let (rank, _) = connection.evictable().unwrap();
+        assert_eq!(rank, Rank::UnauthenticatedWaiting);
+        body.arrived();
+        assert_eq!(connection.evictable(), None);
+        assert!(!connection.has_unread_input());
+        drop(BodyArriving::begin(&connection));
+        assert!(connection.has_unread_input());
+    }
+
+    #[test]
+    fn an_authenticated_connection_just_used_is_not_evicted() {
+        let connection = connection();
+        connection.handshake_done();
+        ConnectionHandle(Arc::clone(&connection)).mark_authenticated();
+        drop(RequestInFlight::begin(&connection));
+        assert_eq!(connection.evictable(), None);
+    }
+
+    #[test]
+    fn ranks_are_in_the_order_of_eviction() {
+        assert!(Rank::Unauthenticated < Rank::UnauthenticatedWaiting);
+        assert!(Rank::UnauthenticatedWaiting < Rank::AuthenticatedIdle);
+    }
+
+    #[tokio::test]
+    async fn a_close_before_anybody_waits_is_not_lost() {
+        let connection = connection();
+        connection.close(CloseReason::MakeRoom);
+        connection.close(CloseReason::Idle);
+        assert_eq!(connection.closed().await, CloseReason::MakeRoom);
+        assert_eq!(connection.evictable(), None);
+    }
+}
