@@ -1,12 +1,33 @@
 //! HTTPS: the only room that knows axum.
+//!
+//! Handlers are thin: they read a request, ask [`snapshots`](crate::snapshots) or
+//! [`ovm`](crate::ovm) on the blocking pool, and put the answer into the types of
+//! [`protocol`](crate::protocol).
 
+mod api;
 pub mod body_limit;
+mod byte_range;
 pub mod connection;
 mod connection_io;
 mod connection_service;
 pub mod connections;
+mod disk_body;
+mod disks;
+mod error;
 pub mod limits;
 pub mod listener;
+mod login;
 pub mod login_throttle;
+mod node;
+mod present;
+mod query;
+mod request_id;
+mod snapshots;
+mod state;
 pub mod tls;
 pub mod tokens;
+mod vms;
+
+pub use api::router;
+pub use login::ManagerSettings;
+pub use state::App;

@@ -11,6 +11,5 @@ pub mod file_system;
 pub mod flock;
 pub mod identity;
 pub mod reflink;
-pub mod uncached;
-
 pub mod socket;
+pub mod uncached;

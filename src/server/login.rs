@@ -1,0 +1,132 @@
+//! Who may come in: logins are checked with the manager, everything else with a token.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::{Extension, Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::body_limit::read_json_body;
+use super::connection::ConnectionHandle;
+use super::error::ApiError;
+use super::state::{Shared, blocking};
+use crate::ovm::agent::AgentDatabases;
+use crate::ovm::manager::{DEFAULT_PORT, Endpoint, Manager, Trust, Verdict};
+use crate::protocol::{LoginRequest, LoginResponse};
+
+/// How to find and trust the manager.
+#[derive(Debug, Clone)]
+pub struct ManagerSettings {
+    /// From the configuration; without it the agent's `manager_ip` is asked, at each login.
+    pub endpoint: Option<Endpoint>,
+    /// The certificate authority, or where the pin is kept.
+    pub trust: Trust,
+    /// Speak to managers of 2013.
+    pub legacy_tls: bool,
+}
+
+impl ManagerSettings {
+    /// The manager to ask now. Blocks.
+    fn manager(&self, agent: &AgentDatabases) -> Result<Manager, ApiError> {
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => endpoint_of(agent)?,
+        };
+        let mut manager = Manager::new(endpoint, self.trust.clone());
+        manager.legacy_tls = self.legacy_tls;
+        Ok(manager)
+    }
+
+    /// Pins in `pin_file` unless there is an authority.
+    #[must_use]
+    pub fn trust(authority: Option<PathBuf>, pin_file: PathBuf) -> Trust {
+        match authority {
+            Some(path) => Trust::Ca(path),
+            None => Trust::Pinned { pin_file },
+        }
+    }
+}
+
+fn endpoint_of(agent: &AgentDatabases) -> Result<Endpoint, ApiError> {
+    let advice = "set ovm_endpoint in the configuration";
+    let settings = agent
+        .server_settings()
+        .map_err(|error| ApiError::Manager(format!("the manager is not known: {error}; {advice}")))?;
+    let address = settings.manager_ip.ok_or_else(|| {
+        ApiError::Manager(format!(
+            "the manager is not known: {} has no manager_ip; {advice}",
+            agent.dir().join("server").display()
+        ))
+    })?;
+    let text = match address.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => format!("https://[{address}]:{DEFAULT_PORT}"),
+        Err(_) => format!("https://{address}:{DEFAULT_PORT}"),
+    };
+    text.parse().map_err(|error| {
+        ApiError::Manager(format!(
+            "the agent's manager_ip {address:?} is no address ({error}); {advice}"
+        ))
+    })
+}
+
+/// `POST /api/v1/auth/login`.
+pub(super) async fn login(
+    State(app): State<Shared>,
+    Extension(connection): Extension<ConnectionHandle>,
+    request: Request,
+) -> Result<Json<LoginResponse>, ApiError> {
+    let credentials: LoginRequest = read_json_body(request, &app.body).await?;
+    let peer = connection.peer().ip();
+    let attempt = app
+        .throttle
+        .begin(peer, Instant::now())
+        .map_err(|throttled| ApiError::TooManyLogins {
+            seconds: throttled.seconds(),
+        })?;
+    let manager = {
+        let app = app.clone();
+        blocking(move || app.manager.manager(app.files.agent())).await?
+    };
+    let verdict = manager
+        .check_credentials(&credentials.username, &credentials.password)
+        .await
+        .map_err(|error| ApiError::Manager(error.to_string()))?;
+    match verdict {
+        Verdict::Refused => {
+            attempt.failed(Instant::now());
+            tracing::warn!(%peer, "login refused by the manager");
+            Err(ApiError::BadCredentials)
+        }
+        Verdict::Accepted => {
+            attempt.succeeded();
+            connection.mark_authenticated();
+            let token = app
+                .tokens
+                .issue(&credentials.username)
+                .map_err(|error| ApiError::Internal(error.to_string()))?;
+            tracing::info!(%peer, user = ?credentials.username, "logged in");
+            Ok(Json(LoginResponse { token }))
+        }
+    }
+}
+
+/// Lets a request pass that carries a good token.
+pub(super) async fn require_token(
+    State(app): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    app.tokens
+        .verify(request.headers().get(header::AUTHORIZATION))
+        .map_err(|error| {
+            tracing::debug!("{error}");
+            ApiError::NoToken
+        })?;
+    if let Some(connection) = request.extensions().get::<ConnectionHandle>() {
+        connection.mark_authenticated();
+    }
+    Ok(next.run(request).await)
+}

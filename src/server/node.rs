@@ -1,0 +1,38 @@
+//! `/api/v1/node`.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::error::ApiError;
+use super::present;
+use super::state::{Shared, blocking};
+use crate::protocol;
+use crate::snapshots::Standing;
+
+/// `GET /api/v1/node`: this node, its repositories, and what is wrong.
+pub(super) async fn show(State(app): State<Shared>) -> Result<Json<protocol::Node>, ApiError> {
+    let domains = app.toolstack.domains().await;
+    blocking(move || {
+        let (repositories, mut warnings) = app.files.look_at_repositories();
+        warnings.extend(app.files.inventory(&repositories).warnings);
+        warnings.extend(domains.doubt().map(str::to_owned));
+        warnings.extend(app.snapshots.refresh(&repositories)?);
+        for snapshot in app.snapshots.all(None)? {
+            if let Standing::Waiting(reason) = &snapshot.standing {
+                warnings.push(format!("snapshot {} waits: {reason}", snapshot.id()));
+            }
+        }
+        Ok::<_, ApiError>(Json(protocol::Node {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: app.node_name.clone(),
+            repositories: repositories
+                .iter()
+                .map(|repository| {
+                    present::repository(repository, &app.snapshots.ability(repository))
+                })
+                .collect(),
+            warnings,
+        }))
+    })
+    .await
+}

@@ -1,0 +1,179 @@
+//! From what the rooms below know to what goes over the wire.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::extents::squash;
+use crate::ovm::domains::{DomainState, Domains};
+use crate::ovm::inventory::Vm;
+use crate::ovm::repository::{Mount, Repository};
+use crate::protocol;
+use crate::snapshots::{Ability, Comparison, DiskComparison, DiskVerdict, Method, Need};
+
+/// A virtual machine with what is known of its disks and snapshots.
+pub(super) fn vm(
+    vm: &Vm,
+    verdicts: Vec<DiskVerdict>,
+    compatible: bool,
+    snapshots: Vec<Uuid>,
+    domains: &Domains,
+    shared: bool,
+) -> protocol::Vm {
+    let (state, on_this_node) = state(vm, domains, shared);
+    let Some(config) = &vm.config else {
+        return protocol::Vm {
+            friendly_name: vm.id.clone(),
+            name: vm.id.clone(),
+            uuid: String::new(),
+            disks: Vec::new(),
+            snapshot_compatible: false,
+            snapshots,
+            id: vm.id.clone(),
+            vcpus: None,
+            memory_mib: None,
+            nics: Vec::new(),
+            domain_type: None,
+            os_type: None,
+            boot_order: None,
+            state,
+            on_this_node,
+            warnings: vm.warnings.clone(),
+        };
+    };
+    let disks = config
+        .disks
+        .iter()
+        .zip(verdicts)
+        .map(|(disk, verdict)| protocol::VmDisk {
+            name: verdict.name,
+            path: disk.path.clone(),
+            device_name: disk.device_name.clone(),
+            snapshot_compatible: verdict.cloneable.is_ok() && verdict.need == Need::Copy,
+            mode: disk.mode.as_str().to_owned(),
+            size: verdict.size,
+            cdrom: disk.is_cdrom,
+            reason: match verdict.need {
+                Need::None => Some("a read-only CD is not copied".to_owned()),
+                Need::Copy => verdict.cloneable.err(),
+            },
+        })
+        .collect();
+    protocol::Vm {
+        friendly_name: config.friendly_name.clone(),
+        name: config.name.clone(),
+        uuid: config.uuid.clone(),
+        disks,
+        snapshot_compatible: compatible,
+        snapshots,
+        id: vm.id.clone(),
+        vcpus: config.vcpus,
+        memory_mib: config.memory_mib,
+        nics: config
+            .nics
+            .iter()
+            .map(|nic| protocol::Nic {
+                mac: nic.mac.clone(),
+                bridge: nic.bridge.clone(),
+            })
+            .collect(),
+        domain_type: config.domain_type.clone(),
+        os_type: config.os_type.clone(),
+        boot_order: config.boot_order.clone(),
+        state,
+        on_this_node,
+        warnings: vm.warnings.clone(),
+    }
+}
+
+/// What a machine does, and whether it is here. `shared`: other nodes see its repository too.
+fn state(vm: &Vm, domains: &Domains, shared: bool) -> (protocol::VmState, Option<bool>) {
+    use protocol::VmState::{Elsewhere, Off, Paused, Running, Unknown};
+    let Some(config) = vm.config.as_ref().filter(|config| config.name_is_certain) else {
+        return (Unknown, None);
+    };
+    match domains.state(&config.name) {
+        DomainState::Running => (Running, Some(true)),
+        DomainState::Paused => (Paused, Some(true)),
+        DomainState::Shutdown | DomainState::Crashed | DomainState::Dying => (Off, Some(true)),
+        DomainState::Off if shared => (Elsewhere, Some(false)),
+        DomainState::Off => (Off, Some(false)),
+        DomainState::Unknown => (Unknown, None),
+    }
+}
+
+/// A repository.
+pub(super) fn repository(repository: &Repository, ability: &Ability) -> protocol::RepositoryInfo {
+    let status = repository.status();
+    let (reflink, reflink_reason) = match ability {
+        Ability::Yes(_) => (protocol::Reflink::Yes, None),
+        Ability::No(reason) => (protocol::Reflink::No, Some(reason.clone())),
+        Ability::Unknown(reason) => (protocol::Reflink::Unknown, Some(reason.clone())),
+    };
+    let (state, reason) = match &repository.mount {
+        Mount::Mounted(_) => ("mounted", None),
+        Mount::Missing(reason) => ("missing", Some(reason.clone())),
+    };
+    protocol::RepositoryInfo {
+        id: repository.id.clone(),
+        alias: repository.alias.clone(),
+        mount_point: repository.mount_point.clone(),
+        state: state.to_owned(),
+        reason,
+        file_system: status.map(|status| status.kind.to_string()),
+        reflink,
+        reflink_reason,
+        free_bytes: status.map(|status| status.available),
+        total_bytes: status.map(|status| status.total),
+    }
+}
+
+/// A snapshot with its chunks.
+pub(super) fn snapshot(comparison: Comparison, join: bool) -> protocol::Snapshot {
+    let manifest = comparison.snapshot.manifest;
+    protocol::Snapshot {
+        id: manifest.id,
+        vm_id: manifest.vm_id,
+        disks: comparison
+            .disks
+            .into_iter()
+            .map(|compared| disk(manifest.id, compared, comparison.base.is_some(), join))
+            .collect(),
+        created_at: Some(manifest.created_at),
+        compare_to: comparison.base,
+        warnings: manifest.warnings,
+    }
+}
+
+fn disk(
+    snapshot_id: Uuid,
+    compared: DiskComparison,
+    has_base: bool,
+    join: bool,
+) -> protocol::SnapshotDisk {
+    let ranges = if join {
+        squash(compared.ranges)
+    } else {
+        compared.ranges
+    };
+    let disk = compared.disk;
+    let method = match compared.method {
+        Method::Extents => "extents",
+        Method::Content => "content",
+    };
+    protocol::SnapshotDisk {
+        parent_path: disk.parent_path,
+        path: compared.path,
+        snapshot_id,
+        chunks: ranges.into_iter().map(protocol::Chunk::from).collect(),
+        name: disk.name,
+        repo_mountpoint: compared.mount_point,
+        size: disk.size,
+        extents: disk.extents,
+        stall_ms: Duration::from_micros(disk.stall_us).as_secs_f64() * 1000.0,
+        sealed: disk.sealed,
+        base: has_base.then_some(compared.base),
+        method: has_base.then(|| method.to_owned()),
+        reason: compared.reason,
+    }
+}

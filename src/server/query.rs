@@ -1,0 +1,48 @@
+//! Query parameters, as old and new clients write them.
+
+use serde::Deserialize;
+
+use super::error::ApiError;
+use crate::snapshots::Refine;
+
+/// Parameters of `GET …/snapshots/{snapshot}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SnapshotQuery {
+    squash_chunks: Option<String>,
+    compare_to: Option<String>,
+    refine: Option<String>,
+}
+
+impl SnapshotQuery {
+    /// Whether to join neighbouring chunks. True unless said otherwise, in any spelling.
+    pub(super) fn squash(&self) -> Result<bool, ApiError> {
+        let Some(text) = &self.squash_chunks else {
+            return Ok(true);
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "" | "1" | "t" | "true" | "yes" | "y" | "on" => Ok(true),
+            "0" | "f" | "false" | "no" | "n" | "off" => Ok(false),
+            _ => Err(ApiError::BadRequest(format!(
+                "squashChunks={text:?} is no boolean; use true or false"
+            ))),
+        }
+    }
+
+    /// The base. Empty is none.
+    pub(super) fn base(&self) -> Option<&str> {
+        self.compare_to.as_deref().filter(|base| !base.is_empty())
+    }
+
+    /// Whether to look at bytes.
+    pub(super) fn refine(&self) -> Result<Refine, ApiError> {
+        match self.refine.as_deref() {
+            None | Some("" | "auto") => Ok(Refine::Auto),
+            Some("none") => Ok(Refine::None),
+            Some("4096") => Ok(Refine::Blocks),
+            Some(other) => Err(ApiError::BadRequest(format!(
+                "refine={other:?} is not known; use none, auto or 4096"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `/api/v1/vms/{vm}/snapshots`.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+
+use super::error::ApiError;
+use super::query::SnapshotQuery;
+use super::state::{Shared, blocking};
+use super::{present, vms};
+use crate::protocol;
+use crate::snapshots::{SnapshotError, Standing};
+
+/// `GET …/snapshots`: those that can be used now, oldest first.
+pub(super) async fn list(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<protocol::Snapshot>>, ApiError> {
+    blocking(move || {
+        let (repositories, _) = app.files.look_at_repositories();
+        let known = app.files.inventory(&repositories).find(&name).map(|vm| vm.id.clone());
+        let snapshots = app.snapshots.all(Some(known.as_deref().unwrap_or(&name)))?;
+        if known.is_none() && snapshots.is_empty() {
+            return Err(vms::unknown(&name));
+        }
+        let mut listed = Vec::new();
+        for snapshot in snapshots {
+            if snapshot.standing != Standing::Ready {
+                continue;
+            }
+            // One snapshot that cannot be read must not hide the others.
+            match app.snapshots.allocated(snapshot) {
+                Ok(allocated) => listed.push(present::snapshot(allocated, true)),
+                Err(error) => tracing::warn!("left out of the list: {error}"),
+            }
+        }
+        Ok(Json(listed))
+    })
+    .await
+}
+
+/// `POST …/snapshots`.
+pub(super) async fn create(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<protocol::Snapshot>, ApiError> {
+    blocking(move || {
+        let (repositories, _) = app.files.look_at_repositories();
+        let inventory = app.files.inventory(&repositories);
+        let vm = inventory.find(&name).ok_or_else(|| vms::unknown(&name))?;
+        let subject = app.snapshots.subject(vm, &repositories)?;
+        let snapshot = app.snapshots.create(&subject)?;
+        tracing::info!(snapshot = %snapshot.id(), vm = vm.id, "snapshot taken");
+        let allocated = app.snapshots.allocated(snapshot)?;
+        Ok::<_, ApiError>(Json(present::snapshot(allocated, true)))
+    })
+    .await
+}
+
+/// `GET …/snapshots/{snapshot}`.
+pub(super) async fn show(
+    State(app): State<Shared>,
+    Path((name, id)): Path<(String, String)>,
+    Query(query): Query<SnapshotQuery>,
+) -> Result<Json<protocol::Snapshot>, ApiError> {
+    let join = query.squash()?;
+    let refine = query.refine()?;
+    blocking(move || {
+        let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
+        let compared = match query.base() {
+            None => app.snapshots.allocated(snapshot)?,
+            Some(base) => app.snapshots.compare(snapshot, base, refine)?,
+        };
+        Ok::<_, SnapshotError>(Json(present::snapshot(compared, join)))
+    })
+    .await
+}
+
+/// `DELETE …/snapshots/{snapshot}`: also when it is gone already.
+pub(super) async fn delete(
+    State(app): State<Shared>,
+    Path((name, id)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    blocking(move || {
+        let found = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id));
+        match found {
+            Err(SnapshotError::Unknown { .. }) => Ok(StatusCode::OK),
+            Err(error) => Err(error),
+            Ok(snapshot) => {
+                app.snapshots.delete(&snapshot.manifest.vm_id, &id)?;
+                tracing::info!(snapshot = id, "snapshot deleted");
+                Ok(StatusCode::OK)
+            }
+        }
+    })
+    .await
+}
+
+/// `DELETE …/snapshots`: all of that machine.
+pub(super) async fn delete_all(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    blocking(move || {
+        let (repositories, _) = app.files.look_at_repositories();
+        let known = app.files.inventory(&repositories).find(&name).map(|vm| vm.id.clone());
+        let vm_id = known.clone().unwrap_or_else(|| name.clone());
+        if known.is_none() && app.snapshots.all(Some(&vm_id))?.is_empty() {
+            return Err(vms::unknown(&name));
+        }
+        app.snapshots.delete_all(&vm_id)?;
+        tracing::info!(vm = vm_id, "all snapshots deleted");
+        Ok(StatusCode::OK)
+    })
+    .await
+}

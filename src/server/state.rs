@@ -1,0 +1,76 @@
+//! What every handler works with.
+
+use std::sync::Arc;
+
+use super::body_limit::BodyLimits;
+use super::error::ApiError;
+use super::login::ManagerSettings;
+use super::login_throttle::LoginThrottle;
+use super::tokens::TokenIssuer;
+use crate::ovm::domains::Toolstack;
+use crate::ovm::inventory::NodeFiles;
+use crate::snapshots::{SnapshotError, Snapshots};
+
+/// The parts that make up the daemon, put together by its start.
+#[derive(Debug)]
+pub struct App {
+    /// The node's files.
+    pub files: NodeFiles,
+    /// Who knows which domains run here.
+    pub toolstack: Toolstack,
+    /// The snapshots.
+    pub snapshots: Arc<Snapshots>,
+    /// How to ask the manager.
+    pub manager: ManagerSettings,
+    /// Makes and checks tokens.
+    pub tokens: TokenIssuer,
+    /// Slows down guessing.
+    pub throttle: Arc<LoginThrottle>,
+    /// Limits of request bodies.
+    pub body: BodyLimits,
+    /// Host name.
+    pub node_name: String,
+}
+
+/// The state that axum hands to handlers.
+pub(super) type Shared = Arc<App>;
+
+/// Runs `work` where blocking is allowed. It runs to its end even when the client hangs up and
+/// this future is dropped.
+///
+/// # Errors
+/// What `work` gives; [`ApiError::Internal`] when it panics.
+pub(super) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
+        .await
+        .map_err(|error| ApiError::Internal(format!("an operation ended badly: {error}")))?
+        .map_err(Into::into)
+}
+
+impl App {
+    /// Runs `work` for the machine that a request names. The name is taken as an id first, which
+    /// costs nothing; only when that finds nothing is the node's inventory read for a machine
+    /// that has it as vm.cfg's `name` or `uuid`. Blocks.
+    pub(super) fn for_vm<T>(
+        &self,
+        name: &str,
+        work: impl Fn(&str) -> Result<T, SnapshotError>,
+    ) -> Result<T, SnapshotError> {
+        let error = match work(name) {
+            Err(error @ (SnapshotError::Unknown { .. } | SnapshotError::OtherVm { .. })) => error,
+            other => return other,
+        };
+        let (repositories, _) = self.files.look_at_repositories();
+        match self.files.inventory(&repositories).find(name) {
+            Some(vm) if vm.id != name => work(&vm.id),
+            _ => Err(error),
+        }
+    }
+}
