@@ -163,16 +163,25 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
     };
 
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    let (config, notes) = keys::read(document.get_ref());
+    let places: BTreeMap<String, Place> = notes
+        .offsets
+        .iter()
+        .map(|(key, offset)| (key.clone(), Place::of_offset(bytes, *offset)))
+        .collect();
+
     let mut broken_lines = BTreeSet::new();
     for error in syntax_errors.iter().take(MOST_PROBLEMS) {
         let offset = error.span().map_or(bytes.len(), |span| span.start);
-        broken_lines.insert(Place::of_offset(bytes, offset).line);
+        let line = Place::of_offset(bytes, offset).line;
+        broken_lines.insert(line);
+        let key = places.iter().find(|(_, place)| place.line == line);
         // The message alone: the error's Display quotes the line, which may hold the secret.
         let message = format!("is not TOML: {}", error.message());
-        findings.add(Some(offset), None, Severity::Error, message);
+        let key = key.map(|(key, _)| key.as_str());
+        findings.add(Some(offset), key, Severity::Error, message);
     }
 
-    let (config, notes) = keys::read(document.get_ref());
     for (offset, key, message) in &notes.bad {
         // What the parser made of a broken line is not what the admin wrote.
         if !broken_lines.contains(&Place::of_offset(bytes, *offset).line) {
@@ -204,11 +213,6 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
         }
     }
 
-    let places = notes
-        .offsets
-        .into_iter()
-        .map(|(key, offset)| (key, Place::of_offset(bytes, offset)))
-        .collect();
     Draft {
         config,
         problems: findings.problems(),

@@ -282,3 +282,7 @@ pub(super) fn manager_endpoint(value: &DeValue<'_>) -> Reading<String> {
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
+
+#[cfg(test)]
+#[path = "values_tests.rs"]
+mod tests;
