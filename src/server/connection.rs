@@ -1,7 +1,8 @@
 //! One connection as the registry sees it: who it is, what it does, since when.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,9 @@ pub(super) enum Rank {
 
 /// The state of one connection. Written by its own task, read by the registry.
 ///
-/// Times are milliseconds since `opened`, plus one; 0 stands for "not". Relaxed ordering is
-/// enough: each value is looked at by itself, and a look that comes a moment late does no harm.
+/// Times are microseconds since `opened`, plus one; 0 stands for "not". Relaxed ordering is
+/// enough for them: each is looked at by itself, and a look that comes a moment late does no
+/// harm. Only `requests` and `ending` are read together, see [`Connection::close_if_idle`].
 #[derive(Debug)]
 pub(super) struct Connection {
     id: u64,
@@ -54,11 +56,15 @@ pub(super) struct Connection {
     bodies: AtomicUsize,
     /// A request body was dropped before its end: the peer may still be sending it.
     body_abandoned: AtomicBool,
+    /// Bytes came of which no request has been made yet.
+    input_pending: AtomicBool,
     handshaken: AtomicBool,
     /// Since when there is no request in flight.
     idle_since: AtomicU64,
     headers_since: AtomicU64,
     write_blocked_since: AtomicU64,
+    /// It takes no further request.
+    ending: AtomicBool,
     close_reason: OnceLock<CloseReason>,
     close: Notify,
 }
@@ -73,10 +79,12 @@ impl Connection {
             requests: AtomicUsize::new(0),
             bodies: AtomicUsize::new(0),
             body_abandoned: AtomicBool::new(false),
+            input_pending: AtomicBool::new(false),
             handshaken: AtomicBool::new(false),
             idle_since: AtomicU64::new(1),
             headers_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
             close_reason: OnceLock::new(),
             close: Notify::new(),
         }
@@ -95,11 +103,11 @@ impl Connection {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
+        u64::try_from(self.opened.elapsed().as_micros()).map_or(u64::MAX, |us| us.saturating_add(1))
     }
 
     fn since(&self, mark: u64) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(mark))
+        Duration::from_micros(self.now().saturating_sub(mark))
     }
 
     /// The TLS handshake ended. The first request is expected now.
@@ -110,10 +118,11 @@ impl Connection {
 
     /// Bytes came in from the peer.
     pub(super) fn bytes_arrived(&self) {
-        if self.requests.load(Relaxed) == 0
-            && self.handshaken.load(Relaxed)
-            && self.headers_since.load(Relaxed) == 0
-        {
+        if self.requests.load(Relaxed) > 0 || !self.handshaken.load(Relaxed) {
+            return;
+        }
+        self.input_pending.store(true, Relaxed);
+        if self.headers_since.load(Relaxed) == 0 {
             self.headers_since.store(self.now(), Relaxed);
         }
     }
@@ -133,27 +142,46 @@ impl Connection {
         }
     }
 
-    fn request_begins(&self) {
-        self.requests.fetch_add(1, Relaxed);
+    /// Returns whether the request may be served: a connection about to be closed starts nothing.
+    fn request_begins(&self) -> bool {
+        self.requests.fetch_add(1, SeqCst);
         self.headers_since.store(0, Relaxed);
+        self.input_pending.store(false, Relaxed);
+        !self.ending.load(SeqCst)
     }
 
     fn request_ends(&self) {
         self.idle_since.store(self.now(), Relaxed);
-        self.requests.fetch_sub(1, Relaxed);
+        self.requests.fetch_sub(1, SeqCst);
     }
 
     /// Whether the peer may still send bytes of a message that nobody will read.
     pub(super) fn has_unread_input(&self) -> bool {
-        self.body_abandoned.load(Relaxed) || self.headers_since.load(Relaxed) != 0
+        self.body_abandoned.load(Relaxed) || self.input_pending.load(Relaxed)
     }
 
-    /// Asks the connection's task to end. The first reason stays.
+    /// Asks the connection's task to end, whatever it does. The first reason stays.
     pub(super) fn close(&self, reason: CloseReason) {
+        self.ending.store(true, SeqCst);
         if self.close_reason.set(reason).is_ok() {
             // Stores a permit when the task is not waiting yet.
             self.close.notify_one();
         }
+    }
+
+    /// The same, unless a request came in since the caller looked: then returns false. No request
+    /// that was begun is cut off for having come in at the wrong moment. Each side writes its own
+    /// value before it reads the other's, so that at least one of them sees both.
+    pub(super) fn close_if_idle(&self, reason: CloseReason) -> bool {
+        if self.ending.swap(true, SeqCst) {
+            return false;
+        }
+        if self.requests.load(SeqCst) > 0 {
+            self.ending.store(false, SeqCst);
+            return false;
+        }
+        self.close(reason);
+        true
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -236,9 +264,11 @@ impl ConnectionHandle {
 pub(super) struct RequestInFlight(Arc<Connection>);
 
 impl RequestInFlight {
-    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
-        connection.request_begins();
-        Self(Arc::clone(connection))
+    /// `None`: the connection is about to be closed, and the request must not be begun.
+    pub(super) fn begin(connection: &Arc<Connection>) -> Option<Self> {
+        let served = connection.request_begins();
+        let in_flight = Self(Arc::clone(connection));
+        served.then_some(in_flight)
     }
 }
 
@@ -305,7 +335,7 @@ mod tests {
             Some(CloseReason::SlowHeaders),
             "the first request is expected after the handshake"
         );
-        let request = RequestInFlight::begin(&connection);
+        let request = RequestInFlight::begin(&connection).unwrap();
         assert_eq!(connection.overdue(&AT_ONCE), None);
         assert_eq!(connection.evictable(), None);
         drop(request);
@@ -320,7 +350,7 @@ mod tests {
         let connection = connection();
         connection.handshake_done();
         ConnectionHandle(Arc::clone(&connection)).mark_authenticated();
-        drop(RequestInFlight::begin(&connection));
+        drop(RequestInFlight::begin(&connection).unwrap());
         connection.write_blocked();
         assert_eq!(connection.overdue(&AT_ONCE), None);
         connection.write_unblocked();
@@ -331,7 +361,7 @@ mod tests {
     fn an_unauthenticated_request_that_waits_for_its_peer_can_be_evicted() {
         let connection = connection();
         connection.handshake_done();
-        let _request = RequestInFlight::begin(&connection);
+        let _request = RequestInFlight::begin(&connection).unwrap();
         let body = BodyArriving::begin(&connection);
         let (rank, _) = connection.evictable().unwrap();
         assert_eq!(rank, Rank::UnauthenticatedWaiting);
@@ -347,8 +377,33 @@ mod tests {
         let connection = connection();
         connection.handshake_done();
         ConnectionHandle(Arc::clone(&connection)).mark_authenticated();
-        drop(RequestInFlight::begin(&connection));
+        drop(RequestInFlight::begin(&connection).unwrap());
         assert_eq!(connection.evictable(), None);
+    }
+
+    #[test]
+    fn a_request_keeps_the_connection_and_a_closing_connection_takes_no_request() {
+        let connection = connection();
+        let request = RequestInFlight::begin(&connection).unwrap();
+        assert!(!connection.close_if_idle(CloseReason::Idle));
+        assert!(!connection.is_closing());
+        drop(request);
+        drop(RequestInFlight::begin(&connection).expect("nothing came of that close"));
+        assert!(connection.close_if_idle(CloseReason::Idle));
+        assert!(connection.is_closing());
+        assert!(RequestInFlight::begin(&connection).is_none());
+    }
+
+    #[test]
+    fn a_begun_request_and_a_close_never_meet() {
+        for _ in 0..2000 {
+            let connection = connection();
+            let other = Arc::clone(&connection);
+            let closer = std::thread::spawn(move || other.close_if_idle(CloseReason::MakeRoom));
+            let request = RequestInFlight::begin(&connection);
+            let closed = closer.join().unwrap();
+            assert!(!(closed && request.is_some()));
+        }
     }
 
     #[test]

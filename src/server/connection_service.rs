@@ -1,6 +1,5 @@
 //! Between hyper and the router: tells handlers their connection, and counts what is in flight.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,11 +33,13 @@ impl ConnectionService {
 
 impl Service<Request<Incoming>> for ConnectionService {
     type Response = Response<AnswerBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Error = ConnectionCloses;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectionCloses>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let in_flight = RequestInFlight::begin(&self.connection);
+        let Some(in_flight) = RequestInFlight::begin(&self.connection) else {
+            return Box::pin(std::future::ready(Err(ConnectionCloses)));
+        };
         let connection = &self.connection;
         let mut request = request.map(|body| RequestBody::new(body, connection));
         request
@@ -46,7 +47,7 @@ impl Service<Request<Incoming>> for ConnectionService {
             .insert(ConnectionHandle(Arc::clone(connection)));
         let answer = self.router.call(request);
         Box::pin(async move {
-            let answer = answer.await?;
+            let answer = answer.await.unwrap_or_else(|never| match never {});
             Ok(answer.map(|body| AnswerBody {
                 body,
                 _in_flight: in_flight,
@@ -54,6 +55,12 @@ impl Service<Request<Incoming>> for ConnectionService {
         })
     }
 }
+
+/// The request came when its connection was about to be closed: it is not begun, and hyper ends
+/// the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is about to be closed")]
+pub(super) struct ConnectionCloses;
 
 /// A response body; its request is in flight until it is dropped.
 #[derive(Debug)]

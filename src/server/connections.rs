@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::connection::{CloseReason, Connection};
+use super::connection::{CloseReason, Connection, Rank};
 use super::limits::Limits;
 
 /// So long a new connection waits for the place of one that was told to end.
@@ -119,18 +119,20 @@ impl ConnectionRegistry {
     }
 
     fn evict(&self, open: &HashMap<u64, Arc<Connection>>) -> bool {
-        let first = open
-            .values()
-            .filter_map(|c| c.evictable().map(|(rank, idle)| (rank, idle, c)))
-            .min_by(|(rank, idle, _), (other_rank, other_idle, _)| {
-                rank.cmp(other_rank).then(other_idle.cmp(idle))
-            });
-        let Some((_, _, connection)) = first else {
-            return false;
-        };
-        connection.close(CloseReason::MakeRoom);
-        self.evicted.fetch_add(1, Relaxed);
-        true
+        // A second look where the first choice has just got a request.
+        while let Some((rank, connection)) = first_to_go(open) {
+            let closed = if rank == Rank::UnauthenticatedWaiting {
+                connection.close(CloseReason::MakeRoom);
+                true
+            } else {
+                connection.close_if_idle(CloseReason::MakeRoom)
+            };
+            if closed {
+                self.evicted.fetch_add(1, Relaxed);
+                return true;
+            }
+        }
+        false
     }
 
     /// Closes what is overdue, again and again; never returns.
@@ -141,7 +143,7 @@ impl ConnectionRegistry {
             tokio::time::sleep(pause).await;
             for connection in self.lock().values() {
                 if let Some(reason) = connection.overdue(&self.limits) {
-                    connection.close(reason);
+                    connection.close_if_idle(reason);
                 }
             }
         }
@@ -170,6 +172,16 @@ impl ConnectionRegistry {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The lowest rank first, in it the longest idle.
+fn first_to_go(open: &HashMap<u64, Arc<Connection>>) -> Option<(Rank, &Arc<Connection>)> {
+    open.values()
+        .filter_map(|c| c.evictable().map(|(rank, idle)| (rank, idle, c)))
+        .min_by(|(rank, idle, _), (other_rank, other_idle, _)| {
+            rank.cmp(other_rank).then(other_idle.cmp(idle))
+        })
+        .map(|(rank, _, connection)| (rank, connection))
 }
 
 impl Place {
@@ -231,7 +243,7 @@ mod tests {
         let places = [admit(&registry).await, admit(&registry).await];
         let requests = places
             .each_ref()
-            .map(|p| RequestInFlight::begin(p.connection()));
+            .map(|p| RequestInFlight::begin(p.connection()).unwrap());
         assert!(
             registry
                 .admit("192.0.2.2:1".parse().unwrap())

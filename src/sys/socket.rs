@@ -58,7 +58,8 @@ mod tests {
         peer.set_read_timeout(Some(std::time::Duration::from_secs(5)))
             .unwrap();
         for _ in 0..1000 {
-            peer.read(&mut taken).unwrap();
+            let read = peer.read(&mut taken).unwrap();
+            assert!(read > 0);
             if unacknowledged_bytes(ours.as_fd()).unwrap() < full {
                 shrunk = true;
                 break;

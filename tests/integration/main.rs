@@ -7,3 +7,4 @@ mod berkeley_db;
 mod manager;
 mod support;
 mod vm_config;
+mod listener;
