@@ -1,1 +1,41 @@
-fn main() {}
+//! The daemon's program.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use coriolis_ovm_exporter::config::arguments;
+use coriolis_ovm_exporter::operations::{check_config, demo, serve};
+
+/// Changed-block exporter for Oracle VM nodes.
+#[derive(Parser)]
+#[command(name = "coriolis-ovm-exporter", version)]
+struct Arguments {
+    /// Configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/coriolis-ovm-exporter/config.toml")]
+    config: PathBuf,
+    /// Without one, the daemon serves until SIGTERM.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say all that is wrong with the configuration and the files it names.
+    CheckConfig,
+    /// Show a whole replication on a stand-in node in a temporary folder.
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse_from(arguments::normalise(std::env::args_os()));
+    let done = match arguments.command {
+        None => serve::run(&arguments.config).map(|()| ExitCode::SUCCESS),
+        Some(Command::CheckConfig) => Ok(check_config::run(&arguments.config)),
+        Some(Command::Demo(options)) => demo::run(&options),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("coriolis-ovm-exporter: {error:#}");
+        ExitCode::FAILURE
+    })
+}

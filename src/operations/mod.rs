@@ -1,3 +1,6 @@
-//! What an admin runs by hand: check-config, demo.
+//! What the daemon's program does, a file for each subcommand.
 
+pub mod check_config;
 pub mod demo;
+pub mod log;
+pub mod serve;

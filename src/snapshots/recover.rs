@@ -25,6 +25,14 @@ pub struct Recovered {
     pub cleared: Vec<Uuid>,
 }
 
+impl Recovered {
+    /// True where there was nothing to do.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Recovered::default()
+    }
+}
+
 impl Snapshots {
     /// Undoes half-made snapshots and finishes half-deleted ones, on every repository that is
     /// mounted. What somebody is working on holds a lock and is left alone.

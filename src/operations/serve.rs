@@ -1,0 +1,207 @@
+//! The daemon: start-up, signals, shutdown.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::log::Log;
+use crate::config::{self, Config, Loaded, secret};
+use crate::ovm::agent::AgentDatabases;
+use crate::ovm::domains::{ToolChoice, Toolstack};
+use crate::ovm::inventory::NodeFiles;
+use crate::server::body_limit::BodyLimits;
+use crate::server::limits::Limits;
+use crate::server::listener::Listener;
+use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
+use crate::server::tls::{ServerTls, TlsFiles};
+use crate::server::tokens::TokenIssuer;
+use crate::server::{self, App, ManagerSettings};
+use crate::snapshots::Snapshots;
+
+/// How often leftovers of crashes, here or on other nodes, are looked for.
+const RECOVER_EVERY: Duration = Duration::from_secs(60);
+/// Beside `db_file`.
+const PIN_FILE: &str = "manager-pin";
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting: configuration, certificates, the index, the address.
+pub fn run(file: &Path) -> anyhow::Result<()> {
+    let loaded = config::load(file)?;
+    let config = &loaded.config;
+    let log = Log::start(config.log_file.as_deref(), config.log_level)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (secret, warnings) = secret::resolve(config)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let tls = Arc::new(ServerTls::load(tls_files(&loaded)?)?);
+    let app = assemble(config, secret.as_bytes())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(config, app, tls, log));
+    // An operation that changes something runs to its end. Most end in milliseconds; one that
+    // waits for a sick file system is named by its manifest and undone or finished next time.
+    runtime.shutdown_timeout(config.api.limits.shutdown_grace);
+    result
+}
+
+async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyhow::Result<()> {
+    let terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    let snapshots = app.snapshots.clone();
+    recover(&snapshots, true).await;
+    let listener = Listener::bind(config.api.listen_address(), limits(config))?;
+    let address = listener.address();
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    // Fails where no service manager asked to be told.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let background = [
+        tokio::spawn(recover_again(snapshots)),
+        tokio::spawn(reload(hung_up, log, tls.clone())),
+    ];
+    let stopped = listener
+        .serve(tls, server::router(app), shutdown(terminated, interrupted))
+        .await;
+    for task in background {
+        task.abort();
+    }
+    tracing::info!(cut_off = stopped.cut_off, "stopped");
+    Ok(())
+}
+
+async fn shutdown(mut terminated: Signal, mut interrupted: Signal) {
+    tokio::select! {
+        _ = terminated.recv() => tracing::info!("SIGTERM: finishing requests"),
+        _ = interrupted.recv() => tracing::info!("SIGINT: finishing requests"),
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+/// SIGHUP: the log's file is opened again, the certificates are read again.
+async fn reload(mut hung_up: Signal, log: Log, tls: Arc<ServerTls>) {
+    while hung_up.recv().await.is_some() {
+        if let Err(error) = log.reopen() {
+            tracing::error!("SIGHUP: {error}; the old file stays in use");
+        }
+        match tls.reload() {
+            Ok(()) => tracing::info!("SIGHUP: log file and certificates taken up"),
+            Err(error) => tracing::error!("SIGHUP: {error}; the old certificate stays in use"),
+        }
+    }
+}
+
+async fn recover_again(snapshots: Arc<Snapshots>) {
+    let mut tick = tokio::time::interval(RECOVER_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        recover(&snapshots, false).await;
+    }
+}
+
+async fn recover(snapshots: &Arc<Snapshots>, at_start: bool) {
+    let snapshots = snapshots.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        if at_start {
+            snapshots.remove_scratch();
+        }
+        snapshots.recover()
+    })
+    .await;
+    match done {
+        Ok(Ok(recovered)) if recovered.is_nothing() => {}
+        Ok(Ok(recovered)) => tracing::info!(
+            undone = ?recovered.undone,
+            finished = ?recovered.finished,
+            cleared = ?recovered.cleared,
+            "leftovers of an interrupted run removed"
+        ),
+        Ok(Err(error)) => tracing::error!("recovery: {error}"),
+        Err(error) => tracing::error!("recovery ended badly: {error}"),
+    }
+}
+
+fn tls_files(loaded: &Loaded) -> anyhow::Result<TlsFiles> {
+    let identity = loaded.identity()?;
+    let tls = &loaded.config.api.tls;
+    Ok(TlsFiles {
+        certificate: identity.certificate.to_owned(),
+        key: identity.key.to_owned(),
+        client_authority: tls
+            .ca_certificate
+            .clone()
+            .filter(|_| tls.require_client_certificate),
+    })
+}
+
+/// Puts the parts together. No port is bound yet.
+fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
+    let files = NodeFiles::new(AgentDatabases::new(&config.agent_db_dir));
+    let node_name = host_name();
+    let snapshots = Snapshots::open(
+        &config.db_file,
+        Arc::new(files.clone()),
+        config.snapshots.clone(),
+        node_name.clone(),
+    )?;
+    let pin_file = config.db_file.with_file_name(PIN_FILE);
+    Ok(App {
+        files,
+        toolstack: Toolstack::new(match &config.toolstack {
+            config::Toolstack::Auto => ToolChoice::Auto,
+            config::Toolstack::Program(path) => ToolChoice::Program(path.clone()),
+        }),
+        snapshots: Arc::new(snapshots),
+        manager: ManagerSettings {
+            endpoint: config
+                .ovm_endpoint
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .context("ovm_endpoint")?,
+            trust: ManagerSettings::trust(config.ovm_ca_certificate.clone(), pin_file),
+            legacy_tls: config.ovm_legacy_tls,
+        },
+        tokens: TokenIssuer::new(secret, config.jwt.time_to_live),
+        throttle: LoginThrottle::new(ThrottlePolicy {
+            max_failures: config.api.login.max_failures,
+            slow_down: config.api.login.slow_down,
+            ..ThrottlePolicy::default()
+        }),
+        body: BodyLimits {
+            max_bytes: usize::try_from(config.api.limits.max_body).unwrap_or(usize::MAX),
+            ..BodyLimits::default()
+        },
+        node_name,
+    })
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = &config.api.limits;
+    Limits {
+        max_connections: limits.max_connections,
+        handshake_timeout: limits.handshake_timeout,
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+        stall_timeout: limits.stall_timeout,
+        shutdown_grace: limits.shutdown_grace,
+    }
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(
+        |_| "unknown".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
