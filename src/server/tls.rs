@@ -17,8 +17,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// The AEAD suites we speak, fastest first on hardware with AES instructions.
 ///
-/// The server's order decides: many clients list AES-256 first and would pay a quarter more CPU
-/// for every byte of a disk.
+/// The server's order decides: many clients list AES-256 first, and encryption would cost a
+/// quarter more CPU (measured: .119 against .096 s/GiB).
 static CIPHER_SUITES: [SupportedCipherSuite; 9] = [
     aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
     aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
