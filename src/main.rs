@@ -12,7 +12,12 @@ use coriolis_ovm_exporter::operations::{check_config, demo, serve};
 #[command(name = "coriolis-ovm-exporter", version)]
 struct Arguments {
     /// Configuration file.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/coriolis-ovm-exporter/config.toml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/coriolis-ovm-exporter/config.toml"
+    )]
     config: PathBuf,
     /// Without one, the daemon serves until SIGTERM.
     #[command(subcommand)]

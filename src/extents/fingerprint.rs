@@ -88,7 +88,10 @@ mod tests {
     fn splitting_an_extent_changes_nothing_and_moving_it_does() {
         use Content::{Data, Opaque, Zero};
         let whole = of(&[(0, 20, Data(100)), (20, 10, Zero)]);
-        assert_eq!(whole, of(&[(0, 5, Data(100)), (5, 15, Data(105)), (20, 10, Zero)]));
+        assert_eq!(
+            whole,
+            of(&[(0, 5, Data(100)), (5, 15, Data(105)), (20, 10, Zero)])
+        );
         assert_ne!(whole, of(&[(0, 20, Data(101)), (20, 10, Zero)]));
         assert_ne!(whole, of(&[(0, 20, Data(100)), (20, 10, Opaque)]));
         assert_ne!(whole, of(&[(0, 19, Data(100)), (19, 11, Zero)]));

@@ -101,7 +101,10 @@ mod tests {
 
     #[test]
     fn a_gap_keeps_two_ranges_apart() {
-        let apart = [segment(0, 10, Content::Zero), segment(20, 10, Content::Zero)];
+        let apart = [
+            segment(0, 10, Content::Zero),
+            segment(20, 10, Content::Zero),
+        ];
         assert_eq!(merged(&apart), apart);
     }
 }

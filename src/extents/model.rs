@@ -6,14 +6,19 @@ use super::{Content, Extent, Fingerprint, Segment, Segments, flags, merge, sweep
 
 /// A map as a file system might give it: sorted extents, some with flags, and a file size.
 fn map() -> impl Strategy<Value = (Vec<Extent>, u64)> {
-    let piece = (0_u64..12, 1_u64..12, 1_u64..40, prop_oneof![
-        6 => Just(0),
-        1 => Just(flags::SHARED),
-        1 => Just(flags::UNWRITTEN),
-        1 => Just(flags::ENCODED),
-        1 => Just(flags::DELALLOC | flags::UNKNOWN),
-        1 => Just(0x4000),
-    ]);
+    let piece = (
+        0_u64..12,
+        1_u64..12,
+        1_u64..40,
+        prop_oneof![
+            6 => Just(0),
+            1 => Just(flags::SHARED),
+            1 => Just(flags::UNWRITTEN),
+            1 => Just(flags::ENCODED),
+            1 => Just(flags::DELALLOC | flags::UNKNOWN),
+            1 => Just(0x4000),
+        ],
+    );
     (prop::collection::vec(piece, 0..12), 0_u64..120).prop_map(|(pieces, size)| {
         let mut at = 0;
         let extents = pieces

@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn flags_decide_what_the_bytes_are() {
-        let content = |flags, physical| tile(&[extent(0, physical, 4096, flags)], 4096, 0)[0].content;
+        let content =
+            |flags, physical| tile(&[extent(0, physical, 4096, flags)], 4096, 0)[0].content;
         assert_eq!(content(flags::UNWRITTEN, 9), Content::Zero);
         assert_eq!(content(flags::UNWRITTEN | flags::SHARED, 9), Content::Zero);
         assert_eq!(content(flags::SHARED | flags::MERGED, 9), Content::Data(9));
@@ -267,10 +268,18 @@ mod tests {
             0x8000_0000,
             flags::UNWRITTEN | flags::DELALLOC,
         ] {
-            assert_eq!(content(opaque | flags::LAST, 9), Content::Opaque, "{opaque:#x}");
+            assert_eq!(
+                content(opaque | flags::LAST, 9),
+                Content::Opaque,
+                "{opaque:#x}"
+            );
         }
         assert_eq!(content(0, 0), Content::Opaque, "no address at all");
-        assert_eq!(content(0, u64::MAX - 5), Content::Opaque, "address overflows");
+        assert_eq!(
+            content(0, u64::MAX - 5),
+            Content::Opaque,
+            "address overflows"
+        );
     }
 
     #[test]

@@ -64,7 +64,11 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
     let address = listener.address();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     // Fails where no service manager asked to be told.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let status = format!("serving on {address}");
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Status(&status),
+        sd_notify::NotifyState::Ready,
+    ]);
     let background = [
         tokio::spawn(recover_again(snapshots)),
         tokio::spawn(reload(hung_up, log, tls.clone())),

@@ -99,9 +99,9 @@ impl NodeFiles {
                     .push(format!("{}: {error}", directory.display())),
             }
         }
-        inventory.vms.sort_by(|one, other| {
-            (&one.id, &one.repository).cmp(&(&other.id, &other.repository))
-        });
+        inventory
+            .vms
+            .sort_by(|one, other| (&one.id, &one.repository).cmp(&(&other.id, &other.repository)));
         mark_ambiguous(&mut inventory.vms);
         inventory
     }

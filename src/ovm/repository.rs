@@ -121,8 +121,14 @@ mod tests {
         ];
         let of = |path: &str| containing(&all, Path::new(path)).map(|found| found.id.as_str());
         assert_eq!(of("/OVS/Repositories/a/d.img"), Some("/OVS/Repositories/a"));
-        assert_eq!(of("/OVS/Repositories/ab/d.img"), Some("/OVS/Repositories/ab"));
-        assert_eq!(of("/OVS/Repositories/a/nested/d"), Some("/OVS/Repositories/a/nested"));
+        assert_eq!(
+            of("/OVS/Repositories/ab/d.img"),
+            Some("/OVS/Repositories/ab")
+        );
+        assert_eq!(
+            of("/OVS/Repositories/a/nested/d"),
+            Some("/OVS/Repositories/a/nested")
+        );
         assert_eq!(of("/OVS/Repositories/abc/d.img"), None);
         assert_eq!(of("/elsewhere/d.img"), None);
     }
@@ -131,7 +137,9 @@ mod tests {
     fn an_empty_folder_is_not_a_mounted_repository() {
         let dir = tempfile::tempdir().unwrap();
         let look = || Repository::inspect("r".into(), None, dir.path().to_owned());
-        assert!(matches!(look().mount, Mount::Missing(reason) if reason.contains("nothing is mounted")));
+        assert!(
+            matches!(look().mount, Mount::Missing(reason) if reason.contains("nothing is mounted"))
+        );
         fs::write(dir.path().join(MARK), "OVS_REPO_ALIAS=x\n").unwrap();
         assert!(look().status().is_some());
     }

@@ -157,7 +157,14 @@ mod tests {
             serde_json::to_string(&chunk).unwrap(),
             r#"{"start":0,"length":4096,"physical_start":8192}"#
         );
-        let zero = Chunk { zero: true, ..chunk };
-        assert!(serde_json::to_string(&zero).unwrap().ends_with(r#""zero":true}"#));
+        let zero = Chunk {
+            zero: true,
+            ..chunk
+        };
+        assert!(
+            serde_json::to_string(&zero)
+                .unwrap()
+                .ends_with(r#""zero":true}"#)
+        );
     }
 }

@@ -32,7 +32,9 @@ pub fn router(app: App) -> Router {
         )
         .0
         .route_layer(from_fn_with_state(app.clone(), login::require_token));
-    let open = Routes::new().add("/api/v1/auth/login", post(login::login)).0;
+    let open = Routes::new()
+        .add("/api/v1/auth/login", post(login::login))
+        .0;
     protected
         .merge(open)
         .fallback(unknown_path)
@@ -51,7 +53,11 @@ impl Routes {
 
     fn add(self, path: &str, methods: MethodRouter<Shared>) -> Routes {
         let with_slash = format!("{path}/");
-        Routes(self.0.route(path, methods.clone()).route(&with_slash, methods))
+        Routes(
+            self.0
+                .route(path, methods.clone())
+                .route(&with_slash, methods),
+        )
     }
 }
 

@@ -62,7 +62,9 @@ impl DiskBody {
             self.pieces.pop_front();
         }
         let file = self.file.clone();
-        self.reading = Some(tokio::task::spawn_blocking(move || read(&file, start, step)));
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            read(&file, start, step)
+        }));
     }
 }
 
@@ -90,9 +92,8 @@ impl Stream for DiskBody {
         let Some(reading) = &mut body.reading else {
             return Poll::Ready(None);
         };
-        let read = ready!(Pin::new(reading).poll(context)).unwrap_or_else(|error| {
-            Err(io::Error::other(format!("a read ended badly: {error}")))
-        });
+        let read = ready!(Pin::new(reading).poll(context))
+            .unwrap_or_else(|error| Err(io::Error::other(format!("a read ended badly: {error}"))));
         body.reading = None;
         match &read {
             Ok(_) => body.read_ahead(),

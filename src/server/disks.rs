@@ -51,7 +51,13 @@ pub(super) async fn read(
     }
     let (status, content_type, content_range, pieces, length) = match wanted(headers, &tag, size) {
         Wanted::Unsatisfiable => return Err(ApiError::RangeNotSatisfiable { size }),
-        Wanted::Whole => (StatusCode::OK, CONTENT_TYPE, None, vec![Piece::Disk(0, size)], size),
+        Wanted::Whole => (
+            StatusCode::OK,
+            CONTENT_TYPE,
+            None,
+            vec![Piece::Disk(0, size)],
+            size,
+        ),
         Wanted::Parts(parts) => match parts.as_slice() {
             &[(start, length)] => (
                 StatusCode::PARTIAL_CONTENT,
@@ -64,7 +70,8 @@ pub(super) async fn read(
                 let boundary = Uuid::new_v4().simple().to_string();
                 let (pieces, length) = multipart(&parts, &boundary, size);
                 let kind = format!("multipart/byteranges; boundary={boundary}");
-                let kind = HeaderValue::try_from(kind).map_err(|e| ApiError::Internal(e.to_string()))?;
+                let kind =
+                    HeaderValue::try_from(kind).map_err(|e| ApiError::Internal(e.to_string()))?;
                 (StatusCode::PARTIAL_CONTENT, kind, None, pieces, length)
             }
         },
@@ -93,7 +100,10 @@ fn body(file: UncachedFile, pieces: Vec<Piece>) -> Body {
 fn tag(snapshot: Uuid, disk: &Disk) -> String {
     let identity = serde_json::to_vec(&(&disk.name, &disk.identity)).unwrap_or_default();
     let digest = Sha256::digest(identity);
-    let short: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let short: String = digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("\"{snapshot}-{short}\"")
 }
 
@@ -105,7 +115,9 @@ fn has_tag(headers: &HeaderMap, tag: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .any(|candidate| candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag)
+        .any(|candidate| {
+            candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag
+        })
 }
 
 /// The ranges, unless `If-Range` names anything but this very content.

@@ -52,9 +52,9 @@ impl ManagerSettings {
 
 fn endpoint_of(agent: &AgentDatabases) -> Result<Endpoint, ApiError> {
     let advice = "set ovm_endpoint in the configuration";
-    let settings = agent
-        .server_settings()
-        .map_err(|error| ApiError::Manager(format!("the manager is not known: {error}; {advice}")))?;
+    let settings = agent.server_settings().map_err(|error| {
+        ApiError::Manager(format!("the manager is not known: {error}; {advice}"))
+    })?;
     let address = settings.manager_ip.ok_or_else(|| {
         ApiError::Manager(format!(
             "the manager is not known: {} has no manager_ip; {advice}",

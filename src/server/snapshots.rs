@@ -18,7 +18,11 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<protocol::Snapshot>>, ApiError> {
     blocking(move || {
         let (repositories, _) = app.files.look_at_repositories();
-        let known = app.files.inventory(&repositories).find(&name).map(|vm| vm.id.clone());
+        let known = app
+            .files
+            .inventory(&repositories)
+            .find(&name)
+            .map(|vm| vm.id.clone());
         let snapshots = app.snapshots.all(Some(known.as_deref().unwrap_or(&name)))?;
         if known.is_none() && snapshots.is_empty() {
             return Err(vms::unknown(&name));
@@ -103,7 +107,11 @@ pub(super) async fn delete_all(
 ) -> Result<StatusCode, ApiError> {
     blocking(move || {
         let (repositories, _) = app.files.look_at_repositories();
-        let known = app.files.inventory(&repositories).find(&name).map(|vm| vm.id.clone());
+        let known = app
+            .files
+            .inventory(&repositories)
+            .find(&name)
+            .map(|vm| vm.id.clone());
         let vm_id = known.clone().unwrap_or_else(|| name.clone());
         if known.is_none() && app.snapshots.all(Some(&vm_id))?.is_empty() {
             return Err(vms::unknown(&name));

@@ -42,7 +42,13 @@ pub(super) async fn show(
         let inventory = app.files.inventory(&repositories);
         let vm = inventory.find(&name).ok_or_else(|| unknown(&name))?;
         let snapshots = usable_snapshots(&app, Some(&vm.id))?;
-        Ok::<_, ApiError>(Json(describe(&app, vm, &repositories, &snapshots, &domains)))
+        Ok::<_, ApiError>(Json(describe(
+            &app,
+            vm,
+            &repositories,
+            &snapshots,
+            &domains,
+        )))
     })
     .await
 }

@@ -59,11 +59,16 @@ impl Catalog {
     /// # Errors
     /// [`SnapshotError::CatalogShared`] on a cluster or network file system; SQLite's own.
     pub fn open(path: &Path) -> Result<Catalog, SnapshotError> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         let kind = File::open(directory)
             .and_then(|directory| file_system::status(&directory))
-            .map_err(SnapshotError::io("cannot keep the snapshot index in", directory))?
+            .map_err(SnapshotError::io(
+                "cannot keep the snapshot index in",
+                directory,
+            ))?
             .kind;
         if kind.is_shared() {
             return Err(SnapshotError::CatalogShared {
@@ -85,7 +90,10 @@ impl Catalog {
         &self,
         work: impl FnOnce(&mut MutexGuard<'_, Connection>) -> rusqlite::Result<T>,
     ) -> Result<T, SnapshotError> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         work(&mut connection).map_err(|source| SnapshotError::Catalog {
             path: self.path.clone(),
             source,
@@ -99,7 +107,9 @@ impl Catalog {
     pub fn copies(&self, snapshot: Uuid) -> Result<Vec<Copy>, SnapshotError> {
         self.with(|connection| {
             connection
-                .prepare_cached("SELECT repository, mount_point, stamp, manifest FROM copy WHERE snapshot = ?1")?
+                .prepare_cached(
+                    "SELECT repository, mount_point, stamp, manifest FROM copy WHERE snapshot = ?1",
+                )?
                 .query_map([snapshot.to_string()], |row| copy_of(snapshot, row))?
                 .filter_map(Result::transpose)
                 .collect()
@@ -131,7 +141,9 @@ impl Catalog {
     ) -> Result<Option<(Stamp, PathBuf)>, SnapshotError> {
         self.with(|connection| {
             connection
-                .prepare_cached("SELECT stamp, mount_point FROM copy WHERE snapshot = ?1 AND repository = ?2")?
+                .prepare_cached(
+                    "SELECT stamp, mount_point FROM copy WHERE snapshot = ?1 AND repository = ?2",
+                )?
                 .query_row(params![snapshot.to_string(), repository], |row| {
                     Ok((Stamp(row.get(0)?), PathBuf::from(row.get::<_, String>(1)?)))
                 })

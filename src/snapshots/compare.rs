@@ -147,7 +147,16 @@ impl Snapshots {
 fn full(snapshot: &Snapshot, disk: &Disk, zeros: bool) -> Result<DiskComparison, SnapshotError> {
     let file = snapshot.open(disk)?;
     let ranges = segments(&file)
-        .filter(|segment| zeros || !matches!(segment, Ok(Segment { content: Content::Zero, .. })))
+        .filter(|segment| {
+            zeros
+                || !matches!(
+                    segment,
+                    Ok(Segment {
+                        content: Content::Zero,
+                        ..
+                    })
+                )
+        })
         .map(|segment| segment.map(Range::from))
         .collect::<io::Result<Vec<Range>>>()
         .map_err(|source| unreadable_map(snapshot, disk, source))?;
@@ -212,7 +221,8 @@ fn compare_disk(
 
 /// Addresses mean the same only on one and the same file system.
 fn comparable(before: &UncachedFile, now: &UncachedFile) -> Result<(), String> {
-    let uuid = |file: &UncachedFile| file_system::uuid(file.file()).map_err(|error| error.to_string());
+    let uuid =
+        |file: &UncachedFile| file_system::uuid(file.file()).map_err(|error| error.to_string());
     if uuid(before)? == uuid(now)? {
         Ok(())
     } else {

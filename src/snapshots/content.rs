@@ -163,11 +163,17 @@ mod tests {
         grown.resize(20_000, 0);
         assert_eq!(named(&base, &grown, 0, 20_000), [], "grown by zeros");
         grown[19_999] = 1;
-        assert_eq!(named(&base, &grown, 0, 20_000), [(16_384, 3616, RangeKind::Data)]);
+        assert_eq!(
+            named(&base, &grown, 0, 20_000),
+            [(16_384, 3616, RangeKind::Data)]
+        );
         let shrunk = vec![7; 100];
         assert_eq!(named(&base, &shrunk, 0, 100), []);
         let mut changed = base.clone();
         changed[4999] = 0;
-        assert_eq!(named(&base, &changed, 4097, 903), [(4097, 903, RangeKind::Data)]);
+        assert_eq!(
+            named(&base, &changed, 4097, 903),
+            [(4097, 903, RangeKind::Data)]
+        );
     }
 }

@@ -60,7 +60,9 @@ impl Snapshots {
     /// [`SnapshotError::Incompatible`], [`SnapshotError::NoSpace`], [`SnapshotError::Busy`], and
     /// the file system's.
     pub fn create(&self, subject: &Subject) -> Result<Snapshot, SnapshotError> {
-        let _vm = self.locks.lock(&subject.vm_id, self.settings.lock_timeout)?;
+        let _vm = self
+            .locks
+            .lock(&subject.vm_id, self.settings.lock_timeout)?;
         let sources = self.open_sources(subject)?;
         let repositories = distinct_repositories(subject);
         for repository in &repositories {
@@ -143,7 +145,8 @@ impl Snapshots {
     ) -> Manifest {
         // Snapshots of a VM are ordered by this, also when a clock was set back between two.
         let now = Timestamp::now();
-        let after = newest.and_then(|newest| newest.checked_add(SignedDuration::from_micros(1)).ok());
+        let after =
+            newest.and_then(|newest| newest.checked_add(SignedDuration::from_micros(1)).ok());
         Manifest {
             version: manifest::VERSION,
             id: Uuid::new_v4(),
@@ -184,9 +187,10 @@ impl Snapshots {
     ) -> Result<(), SnapshotError> {
         for repository in repositories {
             let shelf = Shelf::of(&repository.mount_point);
-            let lock = shelf
-                .make_directory(manifest)
-                .map_err(SnapshotError::io("cannot make", &shelf.directory(manifest.id)))?;
+            let lock = shelf.make_directory(manifest).map_err(SnapshotError::io(
+                "cannot make",
+                &shelf.directory(manifest.id),
+            ))?;
             locks.push(lock);
         }
         Ok(())
@@ -238,9 +242,10 @@ fn publish(manifest: &mut Manifest, repositories: &[Repository]) -> Result<(), S
     };
     for repository in repositories {
         let shelf = Shelf::of(&repository.mount_point);
-        shelf
-            .write_manifest(&ready)
-            .map_err(SnapshotError::io("cannot write the manifest in", &shelf.directory(manifest.id)))?;
+        shelf.write_manifest(&ready).map_err(SnapshotError::io(
+            "cannot write the manifest in",
+            &shelf.directory(manifest.id),
+        ))?;
     }
     Ok(())
 }
@@ -271,7 +276,10 @@ fn undo(manifest: &Manifest, repositories: &[Repository]) {
 fn distinct_repositories(subject: &Subject) -> Vec<Repository> {
     let mut repositories: Vec<Repository> = Vec::new();
     for disk in &subject.disks {
-        if !repositories.iter().any(|known| known.id == disk.repository.id) {
+        if !repositories
+            .iter()
+            .any(|known| known.id == disk.repository.id)
+        {
             repositories.push(disk.repository.clone());
         }
     }

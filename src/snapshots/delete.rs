@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::Snapshots;
 use super::error::SnapshotError;
 use super::locks::lock_directory;
 use super::manifest::{Manifest, State};
 use super::seal;
 use super::shelf::{self, Shelf};
 use super::snapshot::{Snapshot, Standing};
-use super::Snapshots;
 use crate::sys::flock::Flock;
 
 impl Snapshots {
@@ -84,7 +84,9 @@ pub(super) fn finish(snapshot: &Snapshot) -> Result<(), SnapshotError> {
         match shelf.write_manifest(&deleting) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let directory = shelf.directory(deleting.id);
-                return Err(SnapshotError::io("cannot mark for deletion", &directory)(error));
+                return Err(SnapshotError::io("cannot mark for deletion", &directory)(
+                    error,
+                ));
             }
             _ => {}
         }

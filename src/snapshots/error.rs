@@ -17,7 +17,9 @@ pub enum SnapshotError {
         id: String,
     },
     /// The base of a comparison is gone.
-    #[error("the base snapshot {id} is gone; copy the disks in full and use the new snapshot as base from then on")]
+    #[error(
+        "the base snapshot {id} is gone; copy the disks in full and use the new snapshot as base from then on"
+    )]
     BaseGone {
         /// The base, as the client wrote it.
         id: String,
@@ -33,7 +35,9 @@ pub enum SnapshotError {
         vm_id: String,
     },
     /// The base must be older than what is compared to it.
-    #[error("snapshot {base} is not older than {id}: compareTo takes an earlier snapshot of the same VM")]
+    #[error(
+        "snapshot {base} is not older than {id}: compareTo takes an earlier snapshot of the same VM"
+    )]
     BaseNotOlder {
         /// The snapshot.
         id: Uuid,
@@ -41,7 +45,9 @@ pub enum SnapshotError {
         base: Uuid,
     },
     /// A sealed file is no longer what was sealed.
-    #[error("disk {disk} of snapshot {id} is no longer the file that was sealed ({reason}); it cannot be trusted: delete the snapshot and copy the disk in full")]
+    #[error(
+        "disk {disk} of snapshot {id} is no longer the file that was sealed ({reason}); it cannot be trusted: delete the snapshot and copy the disk in full"
+    )]
     Changed {
         /// The snapshot.
         id: Uuid,
@@ -77,7 +83,9 @@ pub enum SnapshotError {
         reason: String,
     },
     /// Too little room would be left for the guests' writes.
-    #[error("repository {repository} has {available} bytes free, less than the {required} that [snapshots] min_free keeps for the guests: a snapshot makes their next writes allocate new space. Delete old snapshots or free space")]
+    #[error(
+        "repository {repository} has {available} bytes free, less than the {required} that [snapshots] min_free keeps for the guests: a snapshot makes their next writes allocate new space. Delete old snapshots or free space"
+    )]
     NoSpace {
         /// Its mount point.
         repository: String,
@@ -87,7 +95,9 @@ pub enum SnapshotError {
         required: u64,
     },
     /// Somebody else has held the lock for too long.
-    #[error("{what} is locked by another operation, on this node or on another one of the pool; it was waited for {seconds} s. Try again")]
+    #[error(
+        "{what} is locked by another operation, on this node or on another one of the pool; it was waited for {seconds} s. Try again"
+    )]
     Busy {
         /// Of what.
         what: String,
@@ -124,7 +134,10 @@ pub enum SnapshotError {
 
 impl SnapshotError {
     /// The wrapper for `map_err` at a system call.
-    pub fn io<'p>(what: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> SnapshotError + use<'p> {
+    pub fn io<'p>(
+        what: &'static str,
+        path: &'p Path,
+    ) -> impl FnOnce(io::Error) -> SnapshotError + use<'p> {
         move |source| SnapshotError::Io {
             what,
             path: path.to_owned(),

@@ -69,13 +69,20 @@ impl Snapshots {
         stamp: &Stamp,
     ) -> Result<Option<String>, SnapshotError> {
         let known = self.catalog.known(id, &repository.id)?;
-        if known.is_some_and(|(known, mount_point)| known == *stamp && mount_point == repository.mount_point) {
+        if known.is_some_and(|(known, mount_point)| {
+            known == *stamp && mount_point == repository.mount_point
+        }) {
             return Ok(None);
         }
-        let refused = |reason: String| Ok(Some(format!("{}: {reason}", shelf.directory(id).display())));
+        let refused =
+            |reason: String| Ok(Some(format!("{}: {reason}", shelf.directory(id).display())));
         match shelf.read_manifest(id) {
             Ok((Ok(manifest), stamp)) => {
-                if !manifest.repositories.iter().any(|place| place.repository == repository.id) {
+                if !manifest
+                    .repositories
+                    .iter()
+                    .any(|place| place.repository == repository.id)
+                {
                     return refused(format!(
                         "its manifest does not name repository {}: it was copied here from elsewhere",
                         repository.id
@@ -152,8 +159,7 @@ impl Snapshots {
         if !current {
             return Ok(None);
         }
-        Ok(Snapshot::assemble(copies).filter(|snapshot| {
-            snapshot.manifest.repositories.len() == snapshot.shelves().len()
-        }))
+        Ok(Snapshot::assemble(copies)
+            .filter(|snapshot| snapshot.manifest.repositories.len() == snapshot.shelves().len()))
     }
 }

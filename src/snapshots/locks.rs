@@ -2,10 +2,10 @@
 //! directory across the nodes of a pool.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::path::Path;
 
 use super::error::SnapshotError;
 use super::shelf::open_directory;
@@ -69,8 +69,10 @@ impl Drop for VmLock<'_> {
 pub fn lock_directory(directory: &Path, patience: Duration) -> Result<Flock, SnapshotError> {
     let deadline = Instant::now() + patience;
     loop {
-        let file = open_directory(directory).map_err(SnapshotError::io("cannot open", directory))?;
-        let lock = Flock::try_exclusive(file).map_err(SnapshotError::io("cannot lock", directory))?;
+        let file =
+            open_directory(directory).map_err(SnapshotError::io("cannot open", directory))?;
+        let lock =
+            Flock::try_exclusive(file).map_err(SnapshotError::io("cannot lock", directory))?;
         if let Some(lock) = lock {
             return Ok(lock);
         }

@@ -104,7 +104,9 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// It was written by a newer release.
-    #[error("format version {0} is newer than this release reads ({VERSION}); upgrade this node's exporter")]
+    #[error(
+        "format version {0} is newer than this release reads ({VERSION}); upgrade this node's exporter"
+    )]
     Newer(u64),
     /// Not a manifest.
     #[error("not a manifest: {0}")]
@@ -146,8 +148,15 @@ impl Manifest {
             if !names.insert(&disk.name) {
                 return refuse(format!("two disks are named {:?}", disk.name));
             }
-            if !self.repositories.iter().any(|place| place.repository == disk.repository) {
-                return refuse(format!("disk {:?} lies in an unlisted repository", disk.name));
+            if !self
+                .repositories
+                .iter()
+                .any(|place| place.repository == disk.repository)
+            {
+                return refuse(format!(
+                    "disk {:?} lies in an unlisted repository",
+                    disk.name
+                ));
             }
             if self.state == State::Ready && disk.identity.is_none() {
                 return refuse(format!("disk {:?} is ready without an identity", disk.name));
@@ -176,7 +185,9 @@ impl Manifest {
     /// The disk that was cloned from that path.
     #[must_use]
     pub fn disk_of(&self, parent_path: &Path) -> Option<&Disk> {
-        self.disks.iter().find(|disk| disk.parent_path == parent_path)
+        self.disks
+            .iter()
+            .find(|disk| disk.parent_path == parent_path)
     }
 }
 
@@ -235,11 +246,22 @@ mod tests {
     #[test]
     fn a_manifest_cannot_lead_out_of_its_directory() {
         let id = Uuid::new_v4();
-        for name in ["../../VirtualDisks/System.img", "a/b", "", ".", "..", ".hidden", "manifest.json"] {
+        for name in [
+            "../../VirtualDisks/System.img",
+            "a/b",
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "manifest.json",
+        ] {
             let mut manifest = sample(id);
             manifest.disks[0].name = name.into();
             let error = Manifest::parse(&manifest.to_bytes(), id).unwrap_err();
-            assert!(matches!(error, ManifestError::Inconsistent(_)), "{name}: {error}");
+            assert!(
+                matches!(error, ManifestError::Inconsistent(_)),
+                "{name}: {error}"
+            );
         }
     }
 
@@ -248,10 +270,22 @@ mod tests {
         let id = Uuid::new_v4();
         let other = Uuid::new_v4();
         let bytes = sample(other).to_bytes();
-        assert!(matches!(Manifest::parse(&bytes, id), Err(ManifestError::Inconsistent(_))));
+        assert!(matches!(
+            Manifest::parse(&bytes, id),
+            Err(ManifestError::Inconsistent(_))
+        ));
         let newer = br#"{"version": 7, "unheard": "of"}"#;
-        assert!(matches!(Manifest::parse(newer, id), Err(ManifestError::Newer(7))));
-        assert!(matches!(Manifest::parse(b"{}", id), Err(ManifestError::Malformed(_))));
-        assert!(matches!(Manifest::parse(b"", id), Err(ManifestError::Malformed(_))));
+        assert!(matches!(
+            Manifest::parse(newer, id),
+            Err(ManifestError::Newer(7))
+        ));
+        assert!(matches!(
+            Manifest::parse(b"{}", id),
+            Err(ManifestError::Malformed(_))
+        ));
+        assert!(matches!(
+            Manifest::parse(b"", id),
+            Err(ManifestError::Malformed(_))
+        ));
     }
 }

@@ -51,7 +51,10 @@ fn base_name(path: &Path) -> String {
 
 fn told_apart(path: &Path, base: &str) -> String {
     let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    let short: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let short: String = digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     // A name of dots alone, or hidden, has nothing to show before its dot.
     let visible = base.trim_start_matches('.');
     match visible.rsplit_once('.') {
@@ -86,7 +89,13 @@ mod tests {
 
     #[test]
     fn names_that_are_ours_or_hidden_are_changed() {
-        for path in ["/r/manifest.json", "/r/.hidden", "/r/..", "/", "/r/.manifest.json.new"] {
+        for path in [
+            "/r/manifest.json",
+            "/r/.hidden",
+            "/r/..",
+            "/",
+            "/r/.manifest.json.new",
+        ] {
             let name = &names(&[path])[0];
             assert!(manifest::is_plain_name(name), "{path} → {name}");
         }

@@ -54,7 +54,10 @@ impl Snapshots {
                 Err(error) => tracing::warn!("recovery of snapshot {}: {error}", snapshot.id()),
             }
         }
-        for repository in repositories.iter().filter(|repository| repository.status().is_some()) {
+        for repository in repositories
+            .iter()
+            .filter(|repository| repository.status().is_some())
+        {
             if let Err(error) = clear(repository, &mut recovered) {
                 tracing::warn!("recovery in {}: {error}", repository.mount_point.display());
             }
@@ -102,7 +105,9 @@ fn finish_snapshot(snapshot: &Snapshot) -> Result<bool, SnapshotError> {
 fn clear(repository: &Repository, recovered: &mut Recovered) -> io::Result<()> {
     let shelf = Shelf::of(&repository.mount_point);
     for entry in shelf.entries()? {
-        let Entry::Unfinished(id) = entry else { continue };
+        let Entry::Unfinished(id) = entry else {
+            continue;
+        };
         let directory = match open_directory(&shelf.unfinished(id)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,

@@ -12,7 +12,7 @@ use std::path::Path;
 use super::error::SnapshotError;
 use super::manifest::Identity;
 use crate::sys::attributes::{self, IMMUTABLE};
-use crate::sys::{file_system, fiemap, identity};
+use crate::sys::{fiemap, file_system, identity};
 
 /// What sealing a clone told.
 #[derive(Debug)]

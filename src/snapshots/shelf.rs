@@ -210,7 +210,10 @@ impl Shelf {
     /// The file system's.
     pub fn remove_unfinished(&self, id: Uuid) -> io::Result<bool> {
         let hidden = self.unfinished(id);
-        for name in [manifest::FILE_NAME.to_owned(), durable::temporary(manifest::FILE_NAME)] {
+        for name in [
+            manifest::FILE_NAME.to_owned(),
+            durable::temporary(manifest::FILE_NAME),
+        ] {
             remove_if_there(&hidden.join(name))?;
         }
         match fs::remove_dir(&hidden) {
@@ -233,7 +236,11 @@ impl Shelf {
         };
         for item in listing {
             let item = item?;
-            if item.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
+            if item
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(prefix))
+            {
                 remove_if_there(&item.path())?;
             }
         }

@@ -40,10 +40,11 @@ impl Snapshot {
     pub fn assemble(copies: Vec<Copy>) -> Option<Snapshot> {
         let manifest = copies.first()?.manifest.clone();
         let says = |state| copies.iter().any(|copy| copy.manifest.state == state);
-        let missing = manifest
-            .repositories
-            .iter()
-            .find(|place| !copies.iter().any(|copy| copy.repository == place.repository));
+        let missing = manifest.repositories.iter().find(|place| {
+            !copies
+                .iter()
+                .any(|copy| copy.repository == place.repository)
+        });
         let standing = if says(State::Deleting) {
             Standing::Deleting
         } else if says(State::Creating) {
@@ -112,7 +113,11 @@ impl Snapshot {
     #[must_use]
     pub fn path(&self, disk: &Disk) -> Option<PathBuf> {
         let mount_point = self.mount_point(disk)?;
-        Some(Shelf::of(&mount_point).directory(self.id()).join(&disk.name))
+        Some(
+            Shelf::of(&mount_point)
+                .directory(self.id())
+                .join(&disk.name),
+        )
     }
 
     /// The disk of that name.
@@ -120,17 +125,19 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::UnknownDisk`].
     pub fn disk(&self, name: &str) -> Result<&Disk, SnapshotError> {
-        self.manifest.disk(name).ok_or_else(|| SnapshotError::UnknownDisk {
-            id: self.id(),
-            disk: name.to_owned(),
-            known: self
-                .manifest
-                .disks
-                .iter()
-                .map(|disk| disk.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+        self.manifest
+            .disk(name)
+            .ok_or_else(|| SnapshotError::UnknownDisk {
+                id: self.id(),
+                disk: name.to_owned(),
+                known: self
+                    .manifest
+                    .disks
+                    .iter()
+                    .map(|disk| disk.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     }
 
     /// Opens a disk's file and checks that it is what was sealed.
@@ -152,7 +159,8 @@ impl Snapshot {
             }
             other => other.map_err(SnapshotError::io("cannot open", &path))?,
         };
-        let found = seal::identify(file.file()).map_err(SnapshotError::io("cannot identify", &path))?;
+        let found =
+            seal::identify(file.file()).map_err(SnapshotError::io("cannot identify", &path))?;
         match seal::difference(sealed, &found) {
             None => Ok(file),
             Some(reason) => Err(changed(reason)),

@@ -38,7 +38,11 @@ impl Snapshots {
     /// Judges every disk of a machine, in the order of its vm.cfg.
     #[must_use]
     pub fn judge(&self, config: &VmConfig, repositories: &[Repository]) -> Vec<DiskVerdict> {
-        let paths: Vec<&Path> = config.disks.iter().map(|disk| Path::new(&disk.path)).collect();
+        let paths: Vec<&Path> = config
+            .disks
+            .iter()
+            .map(|disk| Path::new(&disk.path))
+            .collect();
         disk_names(&paths)
             .into_iter()
             .zip(&config.disks)
@@ -103,7 +107,10 @@ impl Snapshots {
     /// Why a machine as a whole cannot be snapshotted, whatever its disks.
     fn obstacle(vm: &Vm) -> Option<String> {
         match &vm.config {
-            None => Some(format!("its vm.cfg cannot be read: {}", vm.warnings.join("; "))),
+            None => Some(format!(
+                "its vm.cfg cannot be read: {}",
+                vm.warnings.join("; ")
+            )),
             Some(_) if vm.ambiguous => Some(vm.warnings.join("; ")),
             Some(config) if !config.disks_complete => Some(format!(
                 "its vm.cfg does not say for certain which disks it has: {}",
@@ -136,7 +143,9 @@ impl Snapshots {
             return Err(incompatible(obstacle));
         }
         let config = vm.config.as_ref();
-        let disks = config.map(|config| config.disks.as_slice()).unwrap_or_default();
+        let disks = config
+            .map(|config| config.disks.as_slice())
+            .unwrap_or_default();
         let verdicts = config
             .map(|config| self.judge(config, repositories))
             .unwrap_or_default();

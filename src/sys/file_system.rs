@@ -229,7 +229,10 @@ mod tests {
     fn the_numbers_and_layouts_are_the_kernels() {
         assert_eq!(XFS_IOC_FSGEOMETRY_V1, ior(u32::from(b'X'), 100, 112));
         assert_eq!(BTRFS_IOC_FS_INFO, ior(0x94, 31, 1024));
-        assert_eq!(OCFS2_IOC_INFO, ior(u32::from(b'o'), 5, size_of::<Ocfs2Info>()));
+        assert_eq!(
+            OCFS2_IOC_INFO,
+            ior(u32::from(b'o'), 5, size_of::<Ocfs2Info>())
+        );
         assert_eq!(offset_of!(Ocfs2UuidRequest, text), 16);
         assert!(size_of::<Ocfs2UuidRequest>() >= 49);
     }

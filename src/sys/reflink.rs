@@ -121,9 +121,8 @@ impl ReadyClone<'_> {
             Ready::Ficlone(file) => {
                 // SAFETY: both descriptors are open for as long as the two files live; FICLONE
                 // takes the source's number by value and touches no memory of ours.
-                let result = unsafe {
-                    libc::ioctl(file.as_raw_fd(), FICLONE, self.source.as_raw_fd())
-                };
+                let result =
+                    unsafe { libc::ioctl(file.as_raw_fd(), FICLONE, self.source.as_raw_fd()) };
                 if result < 0 {
                     return Err(io::Error::last_os_error());
                 }
@@ -138,7 +137,11 @@ impl ReadyClone<'_> {
                 // SAFETY: the descriptor is open; the structure and the two C strings whose
                 // addresses it holds outlive the call, and the kernel only reads them.
                 let result = unsafe {
-                    libc::ioctl(self.source.as_raw_fd(), OCFS2_IOC_REFLINK, &raw const arguments)
+                    libc::ioctl(
+                        self.source.as_raw_fd(),
+                        OCFS2_IOC_REFLINK,
+                        &raw const arguments,
+                    )
                 };
                 if result < 0 {
                     return Err(io::Error::last_os_error());

@@ -134,7 +134,10 @@ mod tests {
 
     #[test]
     fn any_offset_and_length_reads_the_same_bytes() {
-        for dir in [tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap()] {
+        for dir in [
+            tempfile::tempdir().unwrap(),
+            tempfile::tempdir_in("/dev/shm").unwrap(),
+        ] {
             let path = dir.path().join("disk");
             let bytes: Vec<u8> = (0..50_001_u32).map(|at| (at % 251) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
@@ -142,7 +145,14 @@ mod tests {
             let file = UncachedFile::open(&path).unwrap();
             assert_eq!(file.size(), 50_001);
             let mut buffer = AlignedBuffer::new(64 << 10);
-            for (offset, length) in [(0, 50_001), (1, 1), (4095, 2), (8192, 4096), (50_000, 1), (12_345, 30_000)] {
+            for (offset, length) in [
+                (0, 50_001),
+                (1, 1),
+                (4095, 2),
+                (8192, 4096),
+                (50_000, 1),
+                (12_345, 30_000),
+            ] {
                 let at = file.read_at(&mut buffer, offset as u64, length).unwrap();
                 assert_eq!(buffer[at..at + length], bytes[offset..offset + length]);
             }

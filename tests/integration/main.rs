@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod berkeley_db;
+mod listener;
 mod manager;
 mod support;
 mod vm_config;
-mod listener;

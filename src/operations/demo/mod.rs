@@ -1,4 +1,97 @@
 //! A complete node in a temporary folder, to be tried and tested without Oracle VM.
+//!
+//! | file | what it makes |
+//! | --- | --- |
+//! | [`ground`] | a repository's file system: a loop-mounted image, or a folder |
+//! | [`agent_databases`], [`machines`] | what OVM would have written: databases, vm.cfg, disks |
+//! | [`manager`] | the manager that checks logins |
+//! | [`node`] | all of it together, with the real daemon as a child process |
+//! | [`guest`] | what guests do to their disks |
+//! | [`replication`] | what an orchestrator does, over HTTPS |
 
 pub mod agent_databases;
+pub mod ground;
+pub mod guest;
+pub mod machines;
 pub mod manager;
+pub mod node;
+pub mod replication;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use ground::Ground;
+use node::Node;
+
+/// Options of `coriolis-ovm-exporter demo`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// A folder on a file system with reflink (XFS, btrfs, OCFS2) to use instead of a
+    /// loop-mounted XFS; no root is needed then.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Keep the node up until Ctrl-C and print curl lines to try.
+    #[arg(long)]
+    keep: bool,
+    /// The random numbers' seed, to repeat a run.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Runs the demo. Whatever happens, nothing stays mounted, attached or running.
+///
+/// # Errors
+/// What could not be set up, and every replica that is not identical.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            done = show(options) => done,
+            _ = interrupted.recv() => anyhow::bail!("interrupted; the node is taken down"),
+            _ = terminated.recv() => anyhow::bail!("terminated; the node is taken down"),
+        }
+    })
+}
+
+async fn show(options: &Options) -> anyhow::Result<ExitCode> {
+    let seed = match options.seed {
+        Some(seed) => seed,
+        None => getrandom::u64().context("no random numbers")?,
+    };
+    let ground = match &options.dir {
+        Some(folder) => Ground::folder(folder)?,
+        None => Ground::xfs(4 << 30)?,
+    };
+    let node = Node::start(ground).await?;
+    if !options.json {
+        println!(
+            "A node with {} machines on {}, seed {seed}:",
+            node.machines().len(),
+            node.ground()
+        );
+    }
+    let report = replication::run(&node, seed).await?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    if options.keep {
+        println!("\n{}", node.curl_lines());
+        std::future::pending::<()>().await;
+    }
+    Ok(if report.identical() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
