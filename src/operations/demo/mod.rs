@@ -5,11 +5,14 @@
 //! | [`ground`] | a repository's file system: a loop-mounted image, or a folder |
 //! | [`agent_databases`], [`machines`] | what OVM would have written: databases, vm.cfg, disks |
 //! | [`manager`] | the manager that checks logins |
-//! | [`node`] | all of it together, with the real daemon as a child process |
+//! | [`certificates`], [`daemon`] | the real daemon as a child process, and its TLS identity |
+//! | [`node`] | all of it together |
 //! | [`guest`] | what guests do to their disks |
 //! | [`replication`] | what an orchestrator does, over HTTPS |
 
 pub mod agent_databases;
+pub mod certificates;
+pub mod daemon;
 pub mod ground;
 pub mod guest;
 pub mod machines;

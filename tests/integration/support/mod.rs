@@ -1,3 +1,4 @@
 //! What several topics share.
 
 pub mod manager;
+pub mod node;
