@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::error::SnapshotError;
+use super::former;
 use super::manifest::Manifest;
 use super::shelf::Stamp;
 use crate::sys::file_system;
@@ -76,7 +77,15 @@ impl Catalog {
                 file_system: kind.to_string(),
             });
         }
-        let connection = open(path).map_err(|source| SnapshotError::Catalog {
+        former::make_way(path)?;
+        let connection = match open(path) {
+            Err(error) if former::is_damage(&error) => {
+                former::set_aside(path, former::DAMAGED)?;
+                open(path)
+            }
+            other => other,
+        };
+        let connection = connection.map_err(|source| SnapshotError::Catalog {
             path: path.to_owned(),
             source,
         })?;

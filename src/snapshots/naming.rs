@@ -18,7 +18,7 @@ use super::manifest;
 /// let names = disk_names(&[Path::new("/r/a/System.img"), Path::new("/r/data.img")]);
 /// assert_eq!(names, ["System.img", "data.img"]);
 /// let names = disk_names(&[Path::new("/r/a/System.img"), Path::new("/r/b/System.img")]);
-/// assert_eq!(names, ["System-16a47a17.img", "System-d0ab3ee1.img"]);
+/// assert_eq!(names, ["System-e002c648.img", "System-89f1a519.img"]);
 /// ```
 #[must_use]
 pub fn disk_names(paths: &[&Path]) -> Vec<String> {
