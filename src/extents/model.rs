@@ -88,7 +88,7 @@ proptest! {
         }
         for offset in from..current.1 {
             let (before, now) = (byte(&base, offset), byte(&current, offset));
-            let same = before == now && now != Content::Opaque;
+            let same = offset < base.1 && before == now && now != Content::Opaque;
             let uncertain = before == Content::Opaque || now == Content::Opaque;
             prop_assert_eq!(
                 named[usize::try_from(offset).unwrap()],

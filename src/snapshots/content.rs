@@ -13,14 +13,14 @@ const STEP: usize = 1 << 20;
 
 /// The two snapshots of a disk.
 pub struct Sides<'f> {
-    /// The older one. Past its end it reads as zeros.
+    /// The older one.
     pub base: &'f UncachedFile,
     /// The newer one.
     pub current: &'f UncachedFile,
 }
 
-/// The blocks of `[start, start + length)` whose bytes differ, as data and zero ranges. The
-/// stretch lies inside the current snapshot.
+/// The blocks of `[start, start + length)` whose bytes differ, or which reach past the base's end,
+/// as data and zero ranges. The stretch lies inside the current snapshot.
 ///
 /// # Errors
 /// What reading either side gives.
@@ -42,7 +42,8 @@ pub fn differences(sides: &Sides<'_>, start: u64, length: u64) -> io::Result<Vec
         let count = usize::try_from(step).map_err(io::Error::other)?;
         let old = read_or_zero(sides.base, &mut before, position, count)?;
         let new = read_or_zero(sides.current, &mut now, position, count)?;
-        compare_step(position, old, new, &mut ranges);
+        let kept = sides.base.size().saturating_sub(position);
+        compare_step(position, old, new, kept, &mut ranges);
         position += step;
     }
     Ok(ranges)
@@ -66,7 +67,8 @@ fn read_or_zero<'b>(
     Ok(&buffer[at..at + count])
 }
 
-fn compare_step(position: u64, old: &[u8], new: &[u8], ranges: &mut Vec<Range>) {
+/// `kept`: how many of these bytes the base has. A replica of it holds nothing behind them.
+fn compare_step(position: u64, old: &[u8], new: &[u8], kept: u64, ranges: &mut Vec<Range>) {
     let mut done = 0;
     while done < new.len() {
         let offset = position + done as u64;
@@ -74,7 +76,7 @@ fn compare_step(position: u64, old: &[u8], new: &[u8], ranges: &mut Vec<Range>) 
         let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
         let length = (BLOCK - within).min(new.len() - done);
         let (was, is) = (&old[done..done + length], &new[done..done + length]);
-        if was != is {
+        if was != is || (done + length) as u64 > kept {
             let kind = if is_zero(is) {
                 RangeKind::Zero
             } else {
@@ -161,11 +163,22 @@ mod tests {
         let base = vec![7; 5000];
         let mut grown = vec![7; 5000];
         grown.resize(20_000, 0);
-        assert_eq!(named(&base, &grown, 0, 20_000), [], "grown by zeros");
+        assert_eq!(
+            named(&base, &grown, 0, 20_000),
+            [
+                (4096, 4096, RangeKind::Data),
+                (8192, 11_808, RangeKind::Zero)
+            ],
+            "grown by zeros"
+        );
         grown[19_999] = 1;
         assert_eq!(
             named(&base, &grown, 0, 20_000),
-            [(16_384, 3616, RangeKind::Data)]
+            [
+                (4096, 4096, RangeKind::Data),
+                (8192, 8192, RangeKind::Zero),
+                (16_384, 3616, RangeKind::Data)
+            ]
         );
         let shrunk = vec![7; 100];
         assert_eq!(named(&base, &shrunk, 0, 100), []);
