@@ -7,5 +7,6 @@ mod berkeley_db;
 mod first_steps;
 mod listener;
 mod manager;
+mod old_client;
 mod support;
 mod vm_config;

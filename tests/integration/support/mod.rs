@@ -1,4 +1,7 @@
 //! What several topics share.
 
+pub mod api;
+pub mod counts;
 pub mod manager;
 pub mod node;
+pub mod wire;
