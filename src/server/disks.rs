@@ -1,7 +1,7 @@
 //! `/api/v1/vms/{vm}/snapshots/{snapshot}/disks/{disk}`: the bytes of a disk.
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::byte_range::{self, Wanted};
 use super::disk_body::{DiskBody, Piece};
 use super::error::ApiError;
+use super::extract::Ids;
 use super::state::{Shared, blocking};
 use crate::snapshots::SnapshotError;
 use crate::snapshots::manifest::Disk;
@@ -22,7 +23,7 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/octet-st
 /// `GET` and `HEAD …/disks/{disk}`, with ranges.
 pub(super) async fn read(
     State(app): State<Shared>,
-    Path((vm, snapshot, name)): Path<(String, String, String)>,
+    Ids((vm, snapshot, name)): Ids<(String, String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (file, tag, modified) = blocking(move || {

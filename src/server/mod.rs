@@ -14,6 +14,7 @@ pub mod connections;
 mod disk_body;
 mod disks;
 mod error;
+mod extract;
 pub mod limits;
 pub mod listener;
 mod login;

@@ -1,10 +1,11 @@
 //! `/api/v1/vms/{vm}/snapshots`.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::error::ApiError;
+use super::extract::{Ids, Parameters};
 use super::query::SnapshotQuery;
 use super::state::{Shared, blocking};
 use super::{present, vms};
@@ -14,7 +15,7 @@ use crate::snapshots::{SnapshotError, Standing};
 /// `GET …/snapshots`: those that can be used now, oldest first.
 pub(super) async fn list(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Ids(name): Ids<String>,
 ) -> Result<Json<Vec<protocol::Snapshot>>, ApiError> {
     blocking(move || {
         let (repositories, _) = app.files.look_at_repositories();
@@ -46,7 +47,7 @@ pub(super) async fn list(
 /// `POST …/snapshots`.
 pub(super) async fn create(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Ids(name): Ids<String>,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
     blocking(move || {
         let (repositories, _) = app.files.look_at_repositories();
@@ -64,8 +65,8 @@ pub(super) async fn create(
 /// `GET …/snapshots/{snapshot}`.
 pub(super) async fn show(
     State(app): State<Shared>,
-    Path((name, id)): Path<(String, String)>,
-    Query(query): Query<SnapshotQuery>,
+    Ids((name, id)): Ids<(String, String)>,
+    Parameters(query): Parameters<SnapshotQuery>,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
     let join = query.squash()?;
     let refine = query.refine()?;
@@ -83,7 +84,7 @@ pub(super) async fn show(
 /// `DELETE …/snapshots/{snapshot}`: also when it is gone already.
 pub(super) async fn delete(
     State(app): State<Shared>,
-    Path((name, id)): Path<(String, String)>,
+    Ids((name, id)): Ids<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     blocking(move || {
         let found = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id));
@@ -103,7 +104,7 @@ pub(super) async fn delete(
 /// `DELETE …/snapshots`: all of that machine.
 pub(super) async fn delete_all(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Ids(name): Ids<String>,
 ) -> Result<StatusCode, ApiError> {
     blocking(move || {
         let (repositories, _) = app.files.look_at_repositories();

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::extract::Ids;
 use super::present;
 use super::state::{Shared, blocking};
 use crate::ovm::domains::Domains;
@@ -34,7 +35,7 @@ pub(super) async fn list(State(app): State<Shared>) -> Result<Json<Vec<protocol:
 /// `GET /api/v1/vms/{vm}`.
 pub(super) async fn show(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Ids(name): Ids<String>,
 ) -> Result<Json<protocol::Vm>, ApiError> {
     let domains = app.toolstack.domains().await;
     blocking(move || {

@@ -34,6 +34,15 @@ pub enum Need {
     None,
 }
 
+/// What people know a disk by: its device in the guest; the whole entry where that has none.
+fn label(disk: &DiskEntry) -> String {
+    if disk.device_name.is_empty() {
+        format!("{:?}", disk.raw)
+    } else {
+        disk.device_name.clone()
+    }
+}
+
 impl Snapshots {
     /// Judges every disk of a machine, in the order of its vm.cfg.
     #[must_use]
@@ -159,7 +168,7 @@ impl Snapshots {
                 continue;
             }
             match verdict.cloneable {
-                Err(reason) => obstacles.push(format!("disk {}: {reason}", disk.device_name)),
+                Err(reason) => obstacles.push(format!("disk {}: {reason}", label(disk))),
                 Ok(repository) => {
                     let path = PathBuf::from(&disk.path);
                     if !subject.disks.iter().any(|known| known.path == path) {
