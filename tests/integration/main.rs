@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod berkeley_db;
+mod defects;
 mod error_table;
 mod first_steps;
 mod listener;

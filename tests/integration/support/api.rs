@@ -26,8 +26,13 @@ pub struct Answer {
 impl Api {
     /// Logs in.
     pub async fn of(node: &TestNode) -> Api {
+        Api::at(node, node.address()).await
+    }
+
+    /// Logs in to a daemon of the node's that listens there.
+    pub async fn at(node: &TestNode, address: std::net::SocketAddr) -> Api {
         let mut api = Api {
-            endpoint: node.endpoint(),
+            endpoint: format!("https://{address}"),
             http: node.http(),
             token: String::new(),
         };
