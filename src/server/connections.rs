@@ -10,6 +10,10 @@ use tokio::sync::Notify;
 
 use super::connection::{CloseReason, Connection, Rank};
 use super::limits::Limits;
+use crate::sys::descriptors;
+
+/// Descriptors that are kept for the daemon itself: its index, its log, a request's extra files.
+const OWN_DESCRIPTORS: u64 = 64;
 
 /// So long a new connection waits for the place of one that was told to end.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
@@ -73,6 +77,15 @@ impl ConnectionRegistry {
         }
     }
 
+    /// How many connections there may be now: as many as the limits say, or as the process has
+    /// descriptors for. A connection takes two, its own and the one of the disk or the manager
+    /// that its request opens: clients that only sit there must not take those too.
+    pub(super) fn capacity(&self) -> usize {
+        let room = descriptors::limit().saturating_sub(OWN_DESCRIPTORS) / 2;
+        let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
+        self.limits.max_connections.min(room)
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -101,7 +114,7 @@ impl ConnectionRegistry {
             let left = self.left.notified();
             {
                 let open = self.lock();
-                if open.len() < self.limits.max_connections {
+                if open.len() < self.capacity() {
                     return true;
                 }
                 let closing = open.values().any(|c| c.is_closing());

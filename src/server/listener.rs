@@ -135,6 +135,13 @@ impl Listener {
         shutdown: impl Future<Output = ()>,
     ) -> Stopped {
         let registry = Arc::clone(&self.registry);
+        let (capacity, wanted) = (registry.capacity(), registry.limits().max_connections);
+        if capacity < wanted {
+            warn!(
+                "the process has descriptors for {capacity} connections, not for the {wanted} of \
+                 max_connections; raise LimitNOFILE"
+            );
+        }
         let served = async {
             let (stopping, stop) = watch::channel(false);
             tokio::select! {

@@ -5,6 +5,7 @@
 
 pub mod aligned;
 pub mod attributes;
+pub mod descriptors;
 pub mod durable;
 pub mod fiemap;
 pub mod file_system;
