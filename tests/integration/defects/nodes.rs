@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use coriolis_ovm_exporter::operations::demo::daemon::Daemon;
 use coriolis_ovm_exporter::operations::demo::guest::Random;
-use reqwest::Method;
 
 use super::{chunks, write};
 use crate::support::api::{Api, text};
 use crate::support::counts::count;
 use crate::support::node::{Kind, TestNode};
+use crate::support::wire::within;
 
 /// First generation: directory and file left for ever. And it holds no record while it works.
 #[tokio::test(flavor = "multi_thread")]
@@ -21,27 +21,24 @@ async fn a_kill_during_a_create_leaves_files_for_ever() {
     let mut random = Random::new(seed);
     let mut node = TestNode::new(&[Kind::Xfs]).await;
     let vm = node.machine(0, 1, &[8 << 20, 8 << 20, 8 << 20]);
-    let mut path = format!("/vms/{}/snapshots", vm.id);
+    let path = format!("/vms/{}/snapshots", vm.id);
     for disk in &vm.disks {
         write(disk, seed, 0, 8 << 20);
     }
     for round in 0..count(6, 60) {
         let api = Api::of(&node).await;
-        let asking = tokio::spawn(async move {
-            // Nobody may be left to answer.
-            let work = api.send(Method::POST, &path, &[]);
-            let _ = tokio::time::timeout(Duration::from_secs(30), work).await;
-            path
-        });
-        let wait = Duration::from_micros(random.below(30_000));
+        let request = path.clone();
+        // Nobody may be left to answer.
+        let asking = tokio::spawn(async move { api.post(&request).await.is_ok() });
+        let wait = Duration::from_micros(random.below(8000));
         tokio::time::sleep(wait).await;
         if round % 2 == 0 {
             node.kill();
         } else {
             node.stop();
         }
-        asking.abort();
-        path = format!("/vms/{}/snapshots", vm.id);
+        let answered = within(asking).await.unwrap();
+        println!("round {round}: ended after {wait:?}, answered: {answered}");
         node.start();
         let api = Api::of(&node).await;
         let listed = api.json(&path).await;

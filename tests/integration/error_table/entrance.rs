@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{SECRET, Scene};
 use crate::support::api::{Answer, Api};
-use crate::support::node::{Kind, PASSWORD, TestNode, USER};
+use crate::support::node::{PASSWORD, TestNode, USER};
 
 #[track_caller]
 fn assert_no_token(answer: &Answer) {

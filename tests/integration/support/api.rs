@@ -80,6 +80,13 @@ impl Api {
         self.send(Method::HEAD, path, &[]).await
     }
 
+    /// A POST without a body; an error where the daemon is gone.
+    pub async fn post(&self, path: &str) -> reqwest::Result<Answer> {
+        let url = format!("{}/api/v1{path}", self.endpoint);
+        let response = self.http.post(url).bearer_auth(&self.token).send().await?;
+        Ok(Answer::of(response).await)
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, &[]).await
     }
