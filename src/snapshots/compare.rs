@@ -114,10 +114,7 @@ impl Snapshots {
         let snapshot = snapshot.ready()?;
         let base = self
             .find(&snapshot.manifest.vm_id, base)
-            .map_err(|error| match error {
-                SnapshotError::Unknown { id, .. } => SnapshotError::BaseGone { id },
-                other => other,
-            })?;
+            .map_err(base_gone)?;
         let age = |snapshot: &Snapshot| (snapshot.manifest.created_at, snapshot.id());
         if base.id() == snapshot.id() || age(&base) > age(&snapshot) {
             return Err(SnapshotError::BaseNotOlder {
@@ -140,6 +137,13 @@ impl Snapshots {
             disks,
             snapshot,
         })
+    }
+}
+
+fn base_gone(error: SnapshotError) -> SnapshotError {
+    match error {
+        SnapshotError::Unknown { id, .. } => SnapshotError::BaseGone { id },
+        other => other,
     }
 }
 
@@ -170,7 +174,7 @@ fn compare_disk(
     base_disk: &Disk,
     refine: Refine,
 ) -> Result<DiskComparison, SnapshotError> {
-    let before = base.open(base_disk)?;
+    let before = base.open(base_disk).map_err(base_gone)?;
     let now = snapshot.open(disk)?;
     let (method, reason, changes) = match comparable(&before, &now) {
         Err(reason) => (Method::Content, Some(reason), Vec::new()),
