@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use super::{COMMAND, shipped};
+use super::{COMMAND, longest_stop, shipped};
 use crate::support::daemon::PROGRAM;
 
 const UNIT: &str = "contrib/systemd/coriolis-ovm-exporter.service";
@@ -83,4 +84,7 @@ fn what_a_paused_guest_and_late_mounts_depend_on_is_set() {
     assert_eq!(set("ExecReload"), Some("/bin/kill -HUP $MAINPID"));
     assert_eq!(set("Restart"), Some("on-failure"));
     assert!(unit.contains("CAP_LINUX_IMMUTABLE"));
+    let stop = set("TimeoutStopSec").and_then(|value| value.strip_suffix('s'));
+    let stop: u64 = stop.unwrap().parse().unwrap();
+    assert!(Duration::from_secs(stop) > longest_stop(), "{stop} s");
 }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use super::{COMMAND, shipped};
+use super::{COMMAND, longest_stop, shipped};
 
 const JOB: &str = "contrib/upstart/coriolis-ovm-exporter.conf";
 
@@ -186,6 +187,8 @@ fn it_starts_the_daemon_where_unit_files_look() {
     );
     // Upstart would follow a fork that the daemon does not make.
     assert_eq!(after("expect"), None);
+    let kill: u64 = after("kill timeout ").unwrap().parse().unwrap();
+    assert!(Duration::from_secs(kill) > longest_stop(), "{kill} s");
     // More respawns than post-stop's pause allows in that time.
     assert_eq!(after("respawn limit ").as_deref(), Some("10 30"));
 }
