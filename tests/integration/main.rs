@@ -7,5 +7,6 @@ mod berkeley_db;
 mod first_steps;
 mod listener;
 mod manager;
+mod services;
 mod support;
 mod vm_config;

@@ -1,4 +1,5 @@
 //! What several topics share.
 
+pub mod daemon;
 pub mod manager;
 pub mod node;
