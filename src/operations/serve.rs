@@ -34,6 +34,16 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
     let loaded = config::load(file)?;
     let config = &loaded.config;
     let log = Log::start(config.log_file.as_deref(), config.log_level)?;
+    // Standard error may go nowhere (upstart): what ends the daemon is in its log too.
+    run_logged(&loaded, log).inspect_err(|error| {
+        if config.log_file.is_some() {
+            tracing::error!("{error:#}");
+        }
+    })
+}
+
+fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
+    let config = &loaded.config;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -41,7 +51,7 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let tls = Arc::new(ServerTls::load(tls_files(&loaded)?)?);
+    let tls = Arc::new(ServerTls::load(tls_files(loaded)?)?);
     let app = assemble(config, secret.as_bytes())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
