@@ -21,6 +21,7 @@ use super::snapshot::Snapshot;
 use crate::extents::{
     Change, Content, Fingerprint, Fingerprinting, Range, Segment, Segments, sweep,
 };
+use crate::sys::attributes;
 use crate::sys::fiemap::ExtentReader;
 use crate::sys::file_system::{self, Kind};
 use crate::sys::uncached::UncachedFile;
@@ -227,11 +228,16 @@ fn compare_disk(
 fn comparable(before: &UncachedFile, now: &UncachedFile) -> Result<(), String> {
     let uuid =
         |file: &UncachedFile| file_system::uuid(file.file()).map_err(|error| error.to_string());
-    if uuid(before)? == uuid(now)? {
-        Ok(())
-    } else {
-        Err("the two snapshots lie on different file systems".to_owned())
+    if uuid(before)? != uuid(now)? {
+        return Err("the two snapshots lie on different file systems".to_owned());
     }
+    if [before, now]
+        .iter()
+        .any(|file| attributes::is_realtime(file.file()))
+    {
+        return Err("a snapshot lies on a realtime device".to_owned());
+    }
+    Ok(())
 }
 
 /// Sweeps both maps and reads both again. None while one of them moves.
