@@ -13,7 +13,6 @@ use crate::ovm::agent::AgentDatabases;
 use crate::ovm::domains::{ToolChoice, Toolstack};
 use crate::ovm::inventory::NodeFiles;
 use crate::server::body_limit::BodyLimits;
-use crate::server::limits::Limits;
 use crate::server::listener::Listener;
 use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
 use crate::server::tls::{ServerTls, TlsFiles};
@@ -70,7 +69,7 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
     let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let snapshots = app.snapshots.clone();
     recover(&snapshots, true).await;
-    let listener = Listener::bind(config.api.listen_address(), limits(config))?;
+    let listener = Listener::bind(config.api.listen_address(), config.api.limits)?;
     let address = listener.address();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     // Fails where no service manager asked to be told.
@@ -199,18 +198,6 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         },
         node_name,
     })
-}
-
-fn limits(config: &Config) -> Limits {
-    let limits = &config.api.limits;
-    Limits {
-        max_connections: limits.max_connections,
-        handshake_timeout: limits.handshake_timeout,
-        header_timeout: limits.header_timeout,
-        idle_timeout: limits.idle_timeout,
-        stall_timeout: limits.stall_timeout,
-        shutdown_grace: limits.shutdown_grace,
-    }
 }
 
 fn host_name() -> String {
