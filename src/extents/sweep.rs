@@ -14,11 +14,11 @@ pub struct Change {
 /// Compares two maps.
 ///
 /// `current` tiles the current snapshot's `[from, size)`, `base` tiles the base's from the same
-/// offset on. A stretch is unchanged only where both are zero, or both are data at the same
-/// address. Data that became zero comes out as a zero segment: a replica must zero it, or it
-/// keeps stale bytes. So does what lies past the end of `base`: a replica of the base has
-/// nothing there, or whatever its volume held. What lies past the end of `current` is not
-/// mentioned: its size says that.
+/// offset on. A stretch is unchanged only where both are zero, or both are data at the same address.
+/// Data that became zero comes out as a zero segment: a replica must zero it, or it keeps stale
+/// bytes. So does what lies past the end of the base, zero or not: a replica that cannot shrink
+/// (a block device) may hold bytes there from before the disk was smaller. What lies past the
+/// end of `current` is not mentioned: its size says that.
 ///
 /// Linear in the number of segments, constant memory.
 ///
@@ -85,6 +85,7 @@ where
                 Ok(base) => base,
                 Err(error) => return Some(Err(error)),
             };
+            // None past the base's end: nothing equals that.
             let (before, reach) = match base {
                 Some(base) => (
                     Some(base.content.advanced(current.start - base.start)),

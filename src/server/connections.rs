@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::connection::{CloseReason, Connection, Rank};
-use super::limits::Limits;
+use crate::config::Limits;
 use crate::sys::descriptors;
 
 /// Descriptors that are kept for the daemon itself: its index, its log, a request's extra files.

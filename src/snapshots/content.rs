@@ -13,14 +13,14 @@ const STEP: usize = 1 << 20;
 
 /// The two snapshots of a disk.
 pub struct Sides<'f> {
-    /// The older one.
+    /// The older one. What lies past its end differs from whatever the newer one has there.
     pub base: &'f UncachedFile,
     /// The newer one.
     pub current: &'f UncachedFile,
 }
 
-/// The blocks of `[start, start + length)` whose bytes differ, or which reach past the base's end,
-/// as data and zero ranges. The stretch lies inside the current snapshot.
+/// The blocks of `[start, start + length)` whose bytes differ, as data and zero ranges. The
+/// stretch lies inside the current snapshot.
 ///
 /// # Errors
 /// What reading either side gives.
@@ -42,8 +42,7 @@ pub fn differences(sides: &Sides<'_>, start: u64, length: u64) -> io::Result<Vec
         let count = usize::try_from(step).map_err(io::Error::other)?;
         let old = read_or_zero(sides.base, &mut before, position, count)?;
         let new = read_or_zero(sides.current, &mut now, position, count)?;
-        let kept = sides.base.size().saturating_sub(position);
-        compare_step(position, old, new, kept, &mut ranges);
+        compare_step(position, old, new, sides.base.size(), &mut ranges);
         position += step;
     }
     Ok(ranges)
@@ -67,8 +66,7 @@ fn read_or_zero<'b>(
     Ok(&buffer[at..at + count])
 }
 
-/// `kept`: how many of these bytes the base has. A replica of it holds nothing behind them.
-fn compare_step(position: u64, old: &[u8], new: &[u8], kept: u64, ranges: &mut Vec<Range>) {
+fn compare_step(position: u64, old: &[u8], new: &[u8], base_size: u64, ranges: &mut Vec<Range>) {
     let mut done = 0;
     while done < new.len() {
         let offset = position + done as u64;
@@ -76,7 +74,7 @@ fn compare_step(position: u64, old: &[u8], new: &[u8], kept: u64, ranges: &mut V
         let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
         let length = (BLOCK - within).min(new.len() - done);
         let (was, is) = (&old[done..done + length], &new[done..done + length]);
-        if was != is || (done + length) as u64 > kept {
+        if was != is || offset + length as u64 > base_size {
             let kind = if is_zero(is) {
                 RangeKind::Zero
             } else {
@@ -169,7 +167,7 @@ mod tests {
                 (4096, 4096, RangeKind::Data),
                 (8192, 11_808, RangeKind::Zero)
             ],
-            "grown by zeros"
+            "all of the new tail, zeros too, from the block that holds the old end"
         );
         grown[19_999] = 1;
         assert_eq!(

@@ -83,7 +83,7 @@ impl Snapshots {
             return Err(error);
         }
         drop(locks);
-        self.find(&subject.vm_id, &manifest.id.to_string())
+        Ok(Snapshot::made(manifest))
     }
 
     fn open_sources<'s>(&self, subject: &'s Subject) -> Result<Vec<Source<'s>>, SnapshotError> {
@@ -253,18 +253,13 @@ fn publish(manifest: &mut Manifest, repositories: &[Repository]) -> Result<(), S
 /// Removes what a failed create has made. What cannot be removed now, recovery removes later.
 fn undo(manifest: &Manifest, repositories: &[Repository]) {
     // A manifest may say ready already: it must not while files go.
-    let manifest = Manifest {
-        state: State::Deleting,
-        ..manifest.clone()
-    };
     for repository in repositories {
-        let shelf = Shelf::of(&repository.mount_point);
         // Where there is no directory yet there is nothing to say.
-        let _ = shelf.write_manifest(&manifest);
+        let _ = Shelf::of(&repository.mount_point).mark_deleting(manifest);
     }
     for repository in repositories {
         let shelf = Shelf::of(&repository.mount_point);
-        if let Err(error) = delete::remove_copy(&shelf, &repository.id, &manifest) {
+        if let Err(error) = delete::remove_copy(&shelf, &repository.id, manifest) {
             tracing::warn!(
                 snapshot = %manifest.id,
                 "what a failed snapshot left is not removed yet, this is tried again: {error}"

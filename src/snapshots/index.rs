@@ -1,12 +1,15 @@
 //! Finding snapshots: the catalog, held against what lies on the repositories.
 
+use std::collections::HashMap;
+use std::io;
+
 use uuid::Uuid;
 
 use super::Snapshots;
 use super::catalog::Copy;
 use super::error::SnapshotError;
 use super::shelf::{Entry, Shelf, Stamp};
-use super::snapshot::Snapshot;
+use super::snapshot::{Reach, Snapshot};
 use crate::ovm::repository::Repository;
 
 impl Snapshots {
@@ -18,13 +21,8 @@ impl Snapshots {
     pub fn refresh(&self, repositories: &[Repository]) -> Result<Vec<String>, SnapshotError> {
         let mut warnings = Vec::new();
         for repository in repositories {
-            if repository.status().is_none() {
-                continue;
-            }
-            let shelf = Shelf::of(&repository.mount_point);
-            match shelf.entries() {
-                Ok(entries) => self.refresh_one(repository, &shelf, entries, &mut warnings)?,
-                Err(error) => warnings.push(format!("{}: {error}", shelf.root().display())),
+            if repository.status().is_some() {
+                self.refresh_one(repository, &mut warnings)?;
             }
         }
         Ok(warnings)
@@ -33,28 +31,44 @@ impl Snapshots {
     fn refresh_one(
         &self,
         repository: &Repository,
-        shelf: &Shelf,
-        entries: Vec<Entry>,
         warnings: &mut Vec<String>,
     ) -> Result<(), SnapshotError> {
-        let mut gone = self.catalog.in_repository(&repository.id)?;
+        let shelf = Shelf::of(&repository.mount_point);
+        // Known first, listed second: what is made in between is listed and not known, and so is
+        // never taken for gone.
+        let mut known: HashMap<Uuid, Copy> = self
+            .catalog
+            .in_repository(&repository.id)?
+            .into_iter()
+            .map(|copy| (copy.manifest.id, copy))
+            .collect();
+        let entries = match shelf.entries() {
+            Ok(entries) if repository.is_still_mounted() => entries,
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                warnings.push(format!("{}: {error}", shelf.root().display()));
+                return Ok(());
+            }
+        };
         for entry in entries {
-            match entry {
+            let warning = match entry {
                 Entry::Snapshot(id, stamp) => {
-                    if let Some(warning) = self.refresh_copy(repository, shelf, id, &stamp)? {
-                        warnings.push(warning);
-                    } else {
-                        gone.retain(|known| *known != id);
-                    }
+                    let row = known.remove(&id);
+                    self.refresh_copy(repository, &shelf, id, &stamp, row.as_ref())?
                 }
-                Entry::Unmatched(id) => warnings.push(format!(
+                Entry::Unreadable(id, error) => {
+                    known.remove(&id);
+                    Some(format!("{}: {error}", shelf.directory(id).display()))
+                }
+                Entry::Unmatched(id) => Some(format!(
                     "{} has no manifest: it was not made by this program, which leaves it alone",
                     shelf.directory(id).display()
                 )),
-                Entry::Unfinished(_) => {}
-            }
+                Entry::Unfinished(_) => None,
+            };
+            warnings.extend(warning);
         }
-        for id in gone {
+        for id in known.into_keys() {
             self.catalog.forget(id, &repository.id)?;
         }
         Ok(())
@@ -67,10 +81,10 @@ impl Snapshots {
         shelf: &Shelf,
         id: Uuid,
         stamp: &Stamp,
+        known: Option<&Copy>,
     ) -> Result<Option<String>, SnapshotError> {
-        let known = self.catalog.known(id, &repository.id)?;
-        if known.is_some_and(|(known, mount_point)| {
-            known == *stamp && mount_point == repository.mount_point
+        if known.is_some_and(|known| {
+            known.stamp == *stamp && known.mount_point == repository.mount_point
         }) {
             return Ok(None);
         }
@@ -98,7 +112,10 @@ impl Snapshots {
             }
             Ok((Err(error), _)) => refused(error.to_string()),
             // Deleted between the listing and now.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.catalog.forget(id, &repository.id)?;
+                Ok(None)
+            }
             Err(error) => refused(error.to_string()),
         }
     }
@@ -112,9 +129,10 @@ impl Snapshots {
         for warning in self.refresh(&repositories)? {
             tracing::warn!("{warning}");
         }
+        let reach = Reach::of(&repositories);
         let mut snapshots = Vec::new();
         for id in self.catalog.snapshots(vm_id)? {
-            snapshots.extend(Snapshot::assemble(self.catalog.copies(id)?));
+            snapshots.extend(Snapshot::assemble(&self.catalog.copies(id)?, &reach));
         }
         snapshots.sort_by_key(|snapshot| (snapshot.manifest.created_at, snapshot.id()));
         Ok(snapshots)
@@ -134,8 +152,10 @@ impl Snapshots {
         let snapshot = match self.find_known(id)? {
             Some(snapshot) => snapshot,
             None => {
-                self.refresh(&self.repositories.repositories())?;
-                Snapshot::assemble(self.catalog.copies(id)?).ok_or_else(unknown)?
+                let repositories = self.repositories.repositories();
+                self.refresh(&repositories)?;
+                Snapshot::assemble(&self.catalog.copies(id)?, &Reach::of(&repositories))
+                    .ok_or_else(unknown)?
             }
         };
         if snapshot.manifest.vm_id != vm_id {
@@ -148,18 +168,22 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// A snapshot straight from the catalog, if every copy is still the one that was read. Costs
-    /// a `stat` a copy.
+    /// A snapshot straight from the catalog, if every copy is there and still the one that was
+    /// read. Costs a `stat` a copy.
     fn find_known(&self, id: Uuid) -> Result<Option<Snapshot>, SnapshotError> {
         let copies = self.catalog.copies(id)?;
-        let current = copies.iter().all(|copy| {
-            let shelf = Shelf::of(&copy.mount_point);
-            shelf.stamp(id).is_ok_and(|stamp| stamp == copy.stamp)
-        });
-        if !current {
+        let Some(first) = copies.first() else {
             return Ok(None);
-        }
-        Ok(Snapshot::assemble(copies)
-            .filter(|snapshot| snapshot.manifest.repositories.len() == snapshot.shelves().len()))
+        };
+        let current = copies.len() == first.manifest.repositories.len()
+            && copies.iter().all(|copy| {
+                let shelf = Shelf::of(&copy.mount_point);
+                shelf.stamp(id).is_ok_and(|stamp| stamp == copy.stamp)
+            });
+        Ok(if current {
+            Snapshot::assemble(&copies, &Reach::of_copies(&copies))
+        } else {
+            None
+        })
     }
 }

@@ -1,15 +1,53 @@
 //! A snapshot as this node sees it: its manifest, and whether it can be used now.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::catalog::Copy;
 use super::error::SnapshotError;
-use super::manifest::{Disk, Manifest, State};
+use super::manifest::{Disk, Manifest, Place, State};
 use super::seal;
 use super::shelf::Shelf;
+use crate::ovm::repository::Repository;
 use crate::sys::uncached::UncachedFile;
+
+/// The repositories that are mounted here, by id, with their mount points.
+#[derive(Debug, Default)]
+pub(super) struct Reach(HashMap<String, PathBuf>);
+
+impl Reach {
+    /// What of `repositories` is mounted.
+    pub(super) fn of(repositories: &[Repository]) -> Reach {
+        Reach(
+            repositories
+                .iter()
+                .filter(|repository| repository.status().is_some())
+                .map(|repository| (repository.id.clone(), repository.mount_point.clone()))
+                .collect(),
+        )
+    }
+
+    /// Where copies have just been seen, their repositories are mounted.
+    pub(super) fn of_copies(copies: &[Copy]) -> Reach {
+        Reach(
+            copies
+                .iter()
+                .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
+                .collect(),
+        )
+    }
+
+    fn has(&self, repository: &str) -> bool {
+        self.0.contains_key(repository)
+    }
+
+    fn holds(&self, copy: &Copy) -> bool {
+        self.0.get(&copy.repository) == Some(&copy.mount_point)
+    }
+}
 
 /// A snapshot, put together from the copies of its manifest.
 #[derive(Debug, Clone)]
@@ -18,7 +56,10 @@ pub struct Snapshot {
     pub manifest: Manifest,
     /// Whether it can be used now.
     pub standing: Standing,
-    copies: Vec<Copy>,
+    /// Repository id and mount point of each copy that is here, by id.
+    here: Vec<(String, PathBuf)>,
+    /// Repositories that are not mounted here.
+    out_of_reach: Vec<Place>,
 }
 
 /// Whether a snapshot can be used now.
@@ -30,39 +71,46 @@ pub enum Standing {
     Creating,
     /// Some copy says that it is being removed.
     Deleting,
-    /// A copy is not there: its repository is not mounted, or the copy was removed by hand.
+    /// A copy is not here, for this reason.
     Waiting(String),
 }
 
 impl Snapshot {
     /// Puts copies of one manifest together. None without any.
-    #[must_use]
-    pub fn assemble(copies: Vec<Copy>) -> Option<Snapshot> {
-        let manifest = copies.first()?.manifest.clone();
-        let says = |state| copies.iter().any(|copy| copy.manifest.state == state);
-        let missing = manifest.repositories.iter().find(|place| {
-            !copies
-                .iter()
-                .any(|copy| copy.repository == place.repository)
-        });
-        let standing = if says(State::Deleting) {
-            Standing::Deleting
-        } else if says(State::Creating) {
-            Standing::Creating
-        } else if let Some(place) = missing {
-            Standing::Waiting(format!(
-                "repository {} ({}) holds a part of it and is not mounted here, or the part was removed by hand",
-                place.repository,
-                place.mount_point.display()
-            ))
-        } else {
-            Standing::Ready
-        };
+    pub(super) fn assemble(copies: &[Copy], reach: &Reach) -> Option<Snapshot> {
+        let mut here: Vec<&Copy> = copies.iter().filter(|copy| reach.holds(copy)).collect();
+        here.sort_by(|one, other| one.repository.cmp(&other.repository));
+        let manifest = here.first().copied().or(copies.first())?.manifest.clone();
+        let out_of_reach: Vec<Place> = manifest
+            .repositories
+            .iter()
+            .filter(|place| !reach.has(&place.repository))
+            .cloned()
+            .collect();
+        let standing = standing(&manifest, &here, &out_of_reach);
         Some(Snapshot {
+            here: here
+                .into_iter()
+                .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
+                .collect(),
             manifest,
             standing,
-            copies,
+            out_of_reach,
         })
+    }
+
+    /// A snapshot that has just been made ready in every place that its manifest names.
+    pub(super) fn made(manifest: Manifest) -> Snapshot {
+        Snapshot {
+            here: manifest
+                .repositories
+                .iter()
+                .map(|place| (place.repository.clone(), place.mount_point.clone()))
+                .collect(),
+            standing: Standing::Ready,
+            out_of_reach: Vec::new(),
+            manifest,
+        }
     }
 
     /// The snapshot's id.
@@ -71,16 +119,12 @@ impl Snapshot {
         self.manifest.id
     }
 
-    /// The directories that hold it on this node, by repository id, in a fixed order.
-    #[must_use]
-    pub fn shelves(&self) -> Vec<(String, Shelf)> {
-        let mut shelves: Vec<_> = self
-            .copies
+    /// The directories that hold it on this node, by repository id: the order of their locks.
+    pub(super) fn shelves(&self) -> Vec<(String, Shelf)> {
+        self.here
             .iter()
-            .map(|copy| (copy.repository.clone(), Shelf::of(&copy.mount_point)))
-            .collect();
-        shelves.sort_by(|one, other| one.0.cmp(&other.0));
-        shelves
+            .map(|(repository, mount_point)| (repository.clone(), Shelf::of(mount_point)))
+            .collect()
     }
 
     /// Passes a snapshot on that can be read.
@@ -100,13 +144,28 @@ impl Snapshot {
         })
     }
 
+    /// Sees that every repository that may hold a part of it is mounted here: only then can it be
+    /// removed whole.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unavailable`], naming one that is not.
+    pub(super) fn within_reach(&self) -> Result<(), SnapshotError> {
+        match self.out_of_reach.first() {
+            None => Ok(()),
+            Some(place) => Err(SnapshotError::Unavailable {
+                id: self.id(),
+                reason: not_mounted(place),
+            }),
+        }
+    }
+
     /// Where the mount point of the repository that holds a disk is on this node.
     #[must_use]
     pub fn mount_point(&self, disk: &Disk) -> Option<PathBuf> {
-        self.copies
+        self.here
             .iter()
-            .find(|copy| copy.repository == disk.repository)
-            .map(|copy| copy.mount_point.clone())
+            .find(|(repository, _)| *repository == disk.repository)
+            .map(|(_, mount_point)| mount_point.clone())
     }
 
     /// Where a disk's file is on this node.
@@ -143,7 +202,9 @@ impl Snapshot {
     /// Opens a disk's file and checks that it is what was sealed.
     ///
     /// # Errors
-    /// [`SnapshotError::Changed`] where it is another file or was written to; the file system's.
+    /// [`SnapshotError::Changed`] where it is another file or was written to,
+    /// [`SnapshotError::Unknown`] where the whole snapshot has been deleted meanwhile; the file
+    /// system's.
     pub fn open(&self, disk: &Disk) -> Result<UncachedFile, SnapshotError> {
         let changed = |reason: String| SnapshotError::Changed {
             id: self.id(),
@@ -154,8 +215,15 @@ impl Snapshot {
             return Err(changed("it was never sealed".to_owned()));
         };
         let file = match UncachedFile::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(changed(format!("{} is gone", path.display())));
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(if self.is_going(disk) {
+                    SnapshotError::Unknown {
+                        vm_id: self.manifest.vm_id.clone(),
+                        id: self.id().to_string(),
+                    }
+                } else {
+                    changed(format!("{} is gone", path.display()))
+                });
             }
             other => other.map_err(SnapshotError::io("cannot open", &path))?,
         };
@@ -166,4 +234,51 @@ impl Snapshot {
             Some(reason) => Err(changed(reason)),
         }
     }
+
+    /// Whether the copy that holds a disk is being deleted, or is.
+    fn is_going(&self, disk: &Disk) -> bool {
+        let Some(mount_point) = self.mount_point(disk) else {
+            return false;
+        };
+        match Shelf::of(&mount_point).read_manifest(self.id()) {
+            Ok((Ok(manifest), _)) => manifest.state != State::Ready,
+            Ok((Err(_), _)) => false,
+            Err(error) => error.kind() == io::ErrorKind::NotFound && is_directory(&mount_point),
+        }
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
+
+fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Standing {
+    let says = |state| here.iter().any(|copy| copy.manifest.state == state);
+    let missing = manifest
+        .repositories
+        .iter()
+        .find(|place| !here.iter().any(|copy| copy.repository == place.repository));
+    if says(State::Deleting) {
+        Standing::Deleting
+    } else if says(State::Creating) {
+        Standing::Creating
+    } else if let Some(place) = out_of_reach.first() {
+        Standing::Waiting(not_mounted(place))
+    } else if let Some(place) = missing {
+        Standing::Waiting(format!(
+            "the part of it in repository {} ({}) was removed by hand; delete the snapshot",
+            place.repository,
+            place.mount_point.display()
+        ))
+    } else {
+        Standing::Ready
+    }
+}
+
+fn not_mounted(place: &Place) -> String {
+    format!(
+        "repository {} ({}) holds a part of it and is not mounted here",
+        place.repository,
+        place.mount_point.display()
+    )
 }

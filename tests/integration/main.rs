@@ -10,5 +10,6 @@ mod first_steps;
 mod listener;
 mod manager;
 mod old_client;
+mod services;
 mod support;
 mod vm_config;

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod counts;
+pub mod daemon;
 pub mod manager;
 pub mod node;
 pub mod wire;
