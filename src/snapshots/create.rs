@@ -82,8 +82,10 @@ impl Snapshots {
             undo(&manifest, &repositories);
             return Err(error);
         }
+        // Found while the locks are held: until then no other node can have removed it.
+        let snapshot = self.find(&subject.vm_id, &manifest.id.to_string());
         drop(locks);
-        self.find(&subject.vm_id, &manifest.id.to_string())
+        snapshot
     }
 
     fn open_sources<'s>(&self, subject: &'s Subject) -> Result<Vec<Source<'s>>, SnapshotError> {

@@ -49,25 +49,23 @@ impl Snapshots {
                 reason: reason.clone(),
             });
         }
-        let _locks = match self.lock_copies(snapshot) {
-            Ok(locks) => locks,
-            // Another node was faster.
-            Err(SnapshotError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+        let _locks = self.lock_copies(snapshot)?;
         finish(snapshot)
     }
 
+    /// Locks every directory of it that is there: another node may have been faster.
     fn lock_copies(&self, snapshot: &Snapshot) -> Result<Vec<Flock>, SnapshotError> {
-        snapshot
-            .shelves()
-            .iter()
-            .map(|(_, shelf)| {
-                lock_directory(&shelf.directory(snapshot.id()), self.settings.lock_timeout)
-            })
-            .collect()
+        let mut locks = Vec::new();
+        for (_, shelf) in snapshot.shelves() {
+            let directory = shelf.directory(snapshot.id());
+            match lock_directory(&directory, self.settings.lock_timeout) {
+                Ok(lock) => locks.push(lock),
+                Err(SnapshotError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(locks)
     }
 }
 
@@ -98,7 +96,8 @@ pub(super) fn finish(snapshot: &Snapshot) -> Result<(), SnapshotError> {
 }
 
 /// Removes what a snapshot has in one repository: its disks' files, then its directory. What
-/// others have put there stays.
+/// others have put there stays, and the directory under its hidden name then; returns whether it
+/// is gone.
 ///
 /// # Errors
 /// The file system's.
@@ -106,7 +105,7 @@ pub(super) fn remove_copy(
     shelf: &Shelf,
     repository: &str,
     manifest: &Manifest,
-) -> Result<(), SnapshotError> {
+) -> Result<bool, SnapshotError> {
     for directory in [shelf.directory(manifest.id), shelf.unfinished(manifest.id)] {
         for disk in &manifest.disks {
             if disk.repository == repository {
@@ -119,14 +118,6 @@ pub(super) fn remove_copy(
     shelf
         .hide(manifest.id)
         .and_then(|()| shelf.remove_unfinished(manifest.id))
-        .map(|gone| {
-            if !gone {
-                tracing::warn!(
-                    "{} holds files that are not ours and stays; remove it by hand",
-                    directory.display()
-                );
-            }
-        })
         .map_err(SnapshotError::io("cannot remove", &directory))
 }
 

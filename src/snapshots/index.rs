@@ -1,12 +1,14 @@
 //! Finding snapshots: the catalog, held against what lies on the repositories.
 
+use std::path::PathBuf;
+
 use uuid::Uuid;
 
 use super::Snapshots;
 use super::catalog::Copy;
 use super::error::SnapshotError;
 use super::shelf::{Entry, Shelf, Stamp};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Standing};
 use crate::ovm::repository::Repository;
 
 impl Snapshots {
@@ -22,11 +24,17 @@ impl Snapshots {
                 continue;
             }
             let shelf = Shelf::of(&repository.mount_point);
+            // Asked before the directory is listed: what is made and put into the catalog while
+            // this listing is read is not in it, and not gone either.
+            let known = self.catalog.in_repository(&repository.id)?;
             match shelf.entries() {
-                Ok(entries) => self.refresh_one(repository, &shelf, entries, &mut warnings)?,
+                Ok(entries) => {
+                    self.refresh_one(repository, &shelf, known, entries, &mut warnings)?;
+                }
                 Err(error) => warnings.push(format!("{}: {error}", shelf.root().display())),
             }
         }
+        self.warning_log.tell(&warnings);
         Ok(warnings)
     }
 
@@ -34,10 +42,11 @@ impl Snapshots {
         &self,
         repository: &Repository,
         shelf: &Shelf,
+        known: Vec<Uuid>,
         entries: Vec<Entry>,
         warnings: &mut Vec<String>,
     ) -> Result<(), SnapshotError> {
-        let mut gone = self.catalog.in_repository(&repository.id)?;
+        let mut gone = known;
         for entry in entries {
             match entry {
                 Entry::Snapshot(id, stamp) => {
@@ -51,7 +60,19 @@ impl Snapshots {
                     "{} has no manifest: it was not made by this program, which leaves it alone",
                     shelf.directory(id).display()
                 )),
-                Entry::Unfinished(_) => {}
+                // Empty but for what is ours, it is being made or removed.
+                Entry::Unfinished(id) => {
+                    for path in shelf.foreign_in_unfinished(id).unwrap_or_default() {
+                        warnings.push(format!(
+                            "{} was not made by this program, which leaves it alone; the snapshot that it was put into is gone: remove it by hand",
+                            path.display()
+                        ));
+                    }
+                }
+                Entry::Foreign(path) => warnings.push(format!(
+                    "{} was not made by this program, which leaves it alone",
+                    path.display()
+                )),
             }
         }
         for id in gone {
@@ -109,12 +130,11 @@ impl Snapshots {
     /// The catalog's own.
     pub fn all(&self, vm_id: Option<&str>) -> Result<Vec<Snapshot>, SnapshotError> {
         let repositories = self.repositories.repositories();
-        for warning in self.refresh(&repositories)? {
-            tracing::warn!("{warning}");
-        }
+        self.refresh(&repositories)?;
         let mut snapshots = Vec::new();
+        let mounted = mounted(&repositories);
         for id in self.catalog.snapshots(vm_id)? {
-            snapshots.extend(Snapshot::assemble(self.catalog.copies(id)?));
+            snapshots.extend(Snapshot::assemble(&self.catalog.copies(id)?, &mounted));
         }
         snapshots.sort_by_key(|snapshot| (snapshot.manifest.created_at, snapshot.id()));
         Ok(snapshots)
@@ -134,8 +154,10 @@ impl Snapshots {
         let snapshot = match self.find_known(id)? {
             Some(snapshot) => snapshot,
             None => {
-                self.refresh(&self.repositories.repositories())?;
-                Snapshot::assemble(self.catalog.copies(id)?).ok_or_else(unknown)?
+                let repositories = self.repositories.repositories();
+                self.refresh(&repositories)?;
+                Snapshot::assemble(&self.catalog.copies(id)?, &mounted(&repositories))
+                    .ok_or_else(unknown)?
             }
         };
         if snapshot.manifest.vm_id != vm_id {
@@ -159,7 +181,21 @@ impl Snapshots {
         if !current {
             return Ok(None);
         }
-        Ok(Snapshot::assemble(copies)
-            .filter(|snapshot| snapshot.manifest.repositories.len() == snapshot.shelves().len()))
+        let places: Vec<_> = copies
+            .iter()
+            .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
+            .collect();
+        // Whatever is not plain takes the longer way.
+        Ok(Snapshot::assemble(&copies, &places)
+            .filter(|snapshot| snapshot.standing == Standing::Ready))
     }
+}
+
+/// Ids and mount points of the repositories that are mounted.
+fn mounted(repositories: &[Repository]) -> Vec<(String, PathBuf)> {
+    repositories
+        .iter()
+        .filter(|repository| repository.status().is_some())
+        .map(|repository| (repository.id.clone(), repository.mount_point.clone()))
+        .collect()
 }

@@ -34,6 +34,7 @@ pub use subject::{DiskVerdict, Need};
 
 use crate::config;
 use crate::ovm::repository::{Repository, RepositorySource};
+use crate::ovm::warning_log::WarningLog;
 use catalog::Catalog;
 use locks::VmLocks;
 use probe::CloneProbe;
@@ -45,6 +46,7 @@ pub struct Snapshots {
     catalog: Catalog,
     probe: CloneProbe,
     locks: VmLocks,
+    warning_log: WarningLog,
     settings: config::Snapshots,
     node: String,
 }
@@ -65,6 +67,7 @@ impl Snapshots {
             catalog: Catalog::open(db_file)?,
             probe: CloneProbe::default(),
             locks: VmLocks::default(),
+            warning_log: WarningLog::default(),
             settings,
             node,
         })

@@ -46,7 +46,7 @@ impl Snapshots {
             let list = match snapshot.standing {
                 Standing::Creating => &mut recovered.undone,
                 Standing::Deleting => &mut recovered.finished,
-                Standing::Ready | Standing::Waiting(_) => continue,
+                Standing::Ready | Standing::Waiting(_) | Standing::Incomplete(_) => continue,
             };
             match finish_snapshot(&snapshot) {
                 Ok(true) => list.push(snapshot.id()),
@@ -115,16 +115,22 @@ fn clear(repository: &Repository, recovered: &mut Recovered) -> io::Result<()> {
         let Some(_lock) = Flock::try_exclusive(directory)? else {
             continue;
         };
-        match shelf.read_unfinished(id) {
+        let gone = match shelf.read_unfinished(id) {
             Ok(Ok(manifest)) => {
-                delete::remove_copy(&shelf, &repository.id, &manifest).map_err(io::Error::other)?;
+                delete::remove_copy(&shelf, &repository.id, &manifest).map_err(io::Error::other)?
+            }
+            // Of a newer release: only that one knows what is in it.
+            Ok(Err(error)) => {
+                tracing::warn!("{}: {error}", shelf.unfinished(id).display());
+                continue;
             }
             // Not even a manifest yet: there is nothing else in it.
-            _ => {
-                shelf.remove_unfinished(id)?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => shelf.remove_unfinished(id)?,
+            Err(error) => return Err(error),
+        };
+        if gone {
+            recovered.cleared.push(id);
         }
-        recovered.cleared.push(id);
     }
     Ok(())
 }

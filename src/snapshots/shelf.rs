@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::manifest::{self, Manifest, ManifestError};
+use super::probe;
 use crate::sys::durable;
 use crate::sys::flock::Flock;
 
@@ -46,6 +47,8 @@ pub enum Entry {
     /// A directory named like a snapshot, without a manifest: left by the first generation, or
     /// put there by hand.
     Unmatched(Uuid),
+    /// Anything else.
+    Foreign(PathBuf),
 }
 
 impl Shelf {
@@ -94,7 +97,7 @@ impl Shelf {
         }
     }
 
-    /// All that lies here and concerns us; other things are left alone and not mentioned.
+    /// All that lies here, except the scratch files of trial clones.
     ///
     /// # Errors
     /// The file system's. A shelf that was never made is empty.
@@ -107,22 +110,53 @@ impl Shelf {
         for item in listing {
             let item = item?;
             let name = item.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if let Some(id) = name.strip_prefix(UNFINISHED).and_then(parse_id) {
-                entries.push(Entry::Unfinished(id));
-            } else if let Some(id) = parse_id(name) {
-                match self.stamp(id) {
+            let name = name.to_str().unwrap_or_default();
+            // A symbolic link is no directory here.
+            let is_directory = item.file_type().is_ok_and(|kind| kind.is_dir());
+            if name.starts_with(probe::SCRATCH) {
+                continue;
+            }
+            let hidden = name.strip_prefix(UNFINISHED).and_then(parse_id);
+            match (is_directory, hidden, parse_id(name)) {
+                (true, Some(id), _) => entries.push(Entry::Unfinished(id)),
+                (true, None, Some(id)) => match self.stamp(id) {
                     Ok(stamp) => entries.push(Entry::Snapshot(id, stamp)),
-                    // Deleted since it was listed, or not a directory at all.
-                    Err(_) if !item.path().is_dir() => {}
+                    // Deleted since it was listed.
+                    Err(_) if !item.path().exists() => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         entries.push(Entry::Unmatched(id));
                     }
                     Err(error) => return Err(error),
-                }
+                },
+                _ => entries.push(Entry::Foreign(item.path())),
             }
         }
         Ok(entries)
+    }
+
+    /// What lies in an unfinished directory and is none of ours: neither a manifest nor a disk
+    /// that the manifest names.
+    ///
+    /// # Errors
+    /// The file system's; NotFound where the directory is gone.
+    pub fn foreign_in_unfinished(&self, id: Uuid) -> io::Result<Vec<PathBuf>> {
+        let manifest = self.read_unfinished(id).ok().and_then(Result::ok);
+        let mut foreign = Vec::new();
+        for item in fs::read_dir(self.unfinished(id))? {
+            let item = item?;
+            let name = item.file_name();
+            let ours = name.to_str().is_some_and(|name| {
+                name == manifest::FILE_NAME
+                    || name == durable::temporary(manifest::FILE_NAME)
+                    || manifest
+                        .as_ref()
+                        .is_some_and(|manifest| manifest.disk(name).is_some())
+            });
+            if !ours {
+                foreign.push(item.path());
+            }
+        }
+        Ok(foreign)
     }
 
     /// The stamp of a snapshot's manifest.
@@ -198,8 +232,9 @@ impl Shelf {
     /// The file system's. That it has lost its name already is fine.
     pub fn hide(&self, id: Uuid) -> io::Result<()> {
         match fs::rename(self.directory(id), self.unfinished(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => durable::sync_directory(&self.root),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => durable::sync_directory(&self.root),
         }
     }
 
@@ -218,8 +253,8 @@ impl Shelf {
         }
         match fs::remove_dir(&hidden) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            other => other?,
         }
         durable::sync_directory(&self.root)?;
         Ok(true)

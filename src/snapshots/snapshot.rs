@@ -18,7 +18,8 @@ pub struct Snapshot {
     pub manifest: Manifest,
     /// Whether it can be used now.
     pub standing: Standing,
-    copies: Vec<Copy>,
+    /// The repositories of it that are mounted now, with their mount points, ordered by id.
+    places: Vec<(String, PathBuf)>,
 }
 
 /// Whether a snapshot can be used now.
@@ -30,30 +31,50 @@ pub enum Standing {
     Creating,
     /// Some copy says that it is being removed.
     Deleting,
-    /// A copy is not there: its repository is not mounted, or the copy was removed by hand.
+    /// A repository that holds a part of it is not mounted here.
     Waiting(String),
+    /// All its repositories are mounted, and one of them has no part of it: removed by hand. It
+    /// can only be deleted.
+    Incomplete(String),
 }
 
 impl Snapshot {
-    /// Puts copies of one manifest together. None without any.
+    /// Puts copies of one manifest together, as they stand with `mounted`, the repositories that
+    /// are mounted now, and their mount points. None without any copy.
     #[must_use]
-    pub fn assemble(copies: Vec<Copy>) -> Option<Snapshot> {
+    pub fn assemble(copies: &[Copy], mounted: &[(String, PathBuf)]) -> Option<Snapshot> {
         let manifest = copies.first()?.manifest.clone();
         let says = |state| copies.iter().any(|copy| copy.manifest.state == state);
-        let missing = manifest.repositories.iter().find(|place| {
-            !copies
-                .iter()
-                .any(|copy| copy.repository == place.repository)
-        });
-        let standing = if says(State::Deleting) {
+        let mut places: Vec<_> = mounted
+            .iter()
+            .filter(|(id, _)| manifest.repositories.iter().any(|p| p.repository == *id))
+            .cloned()
+            .collect();
+        places.sort();
+        let absent = manifest
+            .repositories
+            .iter()
+            .find(|place| !places.iter().any(|(id, _)| *id == place.repository));
+        let without = places
+            .iter()
+            .find(|(id, _)| !copies.iter().any(|copy| copy.repository == *id));
+        // What a repository that is not mounted says may be long out of date, so nothing is
+        // concluded before it is back: not even what a crash has left is cleared.
+        let standing = if let Some(place) = absent {
+            Standing::Waiting(format!(
+                "repository {} ({}) holds a part of it and is not mounted here",
+                place.repository,
+                place.mount_point.display()
+            ))
+        } else if says(State::Deleting) {
             Standing::Deleting
         } else if says(State::Creating) {
             Standing::Creating
-        } else if let Some(place) = missing {
-            Standing::Waiting(format!(
-                "repository {} ({}) holds a part of it and is not mounted here, or the part was removed by hand",
-                place.repository,
-                place.mount_point.display()
+        } else if let Some((id, mount_point)) = without {
+            Standing::Incomplete(format!(
+                "repository {id} ({}) is mounted and does not hold its part of it, which was \
+                 removed by hand; all there is to do is to delete the snapshot",
+                mount_point.display()
             ))
         } else {
             Standing::Ready
@@ -61,7 +82,7 @@ impl Snapshot {
         Some(Snapshot {
             manifest,
             standing,
-            copies,
+            places,
         })
     }
 
@@ -71,16 +92,13 @@ impl Snapshot {
         self.manifest.id
     }
 
-    /// The directories that hold it on this node, by repository id, in a fixed order.
+    /// The shelves that hold it on this node, or should, by repository id, in a fixed order.
     #[must_use]
     pub fn shelves(&self) -> Vec<(String, Shelf)> {
-        let mut shelves: Vec<_> = self
-            .copies
+        self.places
             .iter()
-            .map(|copy| (copy.repository.clone(), Shelf::of(&copy.mount_point)))
-            .collect();
-        shelves.sort_by(|one, other| one.0.cmp(&other.0));
-        shelves
+            .map(|(id, mount_point)| (id.clone(), Shelf::of(mount_point)))
+            .collect()
     }
 
     /// Passes a snapshot on that can be read.
@@ -92,7 +110,7 @@ impl Snapshot {
             Standing::Ready => return Ok(self),
             Standing::Creating => "it is being made".to_owned(),
             Standing::Deleting => "it is being deleted".to_owned(),
-            Standing::Waiting(reason) => reason.clone(),
+            Standing::Waiting(reason) | Standing::Incomplete(reason) => reason.clone(),
         };
         Err(SnapshotError::Unavailable {
             id: self.id(),
@@ -103,10 +121,10 @@ impl Snapshot {
     /// Where the mount point of the repository that holds a disk is on this node.
     #[must_use]
     pub fn mount_point(&self, disk: &Disk) -> Option<PathBuf> {
-        self.copies
+        self.places
             .iter()
-            .find(|copy| copy.repository == disk.repository)
-            .map(|copy| copy.mount_point.clone())
+            .find(|(id, _)| *id == disk.repository)
+            .map(|(_, mount_point)| mount_point.clone())
     }
 
     /// Where a disk's file is on this node.
@@ -140,6 +158,28 @@ impl Snapshot {
             })
     }
 
+    /// What a file that is gone means, where the whole snapshot is going or gone: somebody deleted
+    /// it since its manifest was read.
+    fn deleted_meanwhile(&self) -> Option<SnapshotError> {
+        self.shelves()
+            .iter()
+            .find_map(|(_, shelf)| match shelf.read_manifest(self.id()) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    Some(SnapshotError::Unknown {
+                        vm_id: self.manifest.vm_id.clone(),
+                        id: self.id().to_string(),
+                    })
+                }
+                Ok((Ok(manifest), _)) if manifest.state == State::Deleting => {
+                    Some(SnapshotError::Unavailable {
+                        id: self.id(),
+                        reason: "it is being deleted".to_owned(),
+                    })
+                }
+                _ => None,
+            })
+    }
+
     /// Opens a disk's file and checks that it is what was sealed.
     ///
     /// # Errors
@@ -155,7 +195,9 @@ impl Snapshot {
         };
         let file = match UncachedFile::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(changed(format!("{} is gone", path.display())));
+                return Err(self
+                    .deleted_meanwhile()
+                    .unwrap_or_else(|| changed(format!("{} is gone", path.display()))));
             }
             other => other.map_err(SnapshotError::io("cannot open", &path))?,
         };

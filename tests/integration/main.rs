@@ -5,6 +5,7 @@
 
 mod berkeley_db;
 mod first_steps;
+mod inventory;
 mod listener;
 mod manager;
 mod support;
