@@ -123,7 +123,7 @@ pub struct Tls {
 }
 
 /// `[api.limits]`: what one client, or all of them, may use up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections open at one time; at least 1.
     pub max_connections: usize,
@@ -131,11 +131,13 @@ pub struct Limits {
     pub max_body: u64,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the first byte of a request to the end of its header.
+    /// From the first byte of a request (of a connection's first request: from the end of the
+    /// handshake) to the end of its headers.
     pub header_timeout: Duration,
     /// Between two requests on one connection.
     pub idle_timeout: Duration,
-    /// How long a client may take no byte of an answer.
+    /// A client that takes no byte of an answer for this long is given up. A slow one that takes a
+    /// few now and then is not.
     pub stall_timeout: Duration,
     /// How long running requests may go on after SIGTERM; 0 cuts them off.
     pub shutdown_grace: Duration,

@@ -14,10 +14,11 @@ pub struct Change {
 /// Compares two maps.
 ///
 /// `current` tiles the current snapshot's `[from, size)`, `base` tiles the base's from the same
-/// offset on; at and past its end the base is zero. A stretch is unchanged only where both are
-/// zero, or both are data at the same address. Data that became zero comes out as a zero
-/// segment: a replica must zero it, or it keeps stale bytes. What lies past the end of
-/// `current` is not mentioned: its size says that.
+/// offset on. A stretch is unchanged only where both are zero, or both are data at the same address.
+/// Data that became zero comes out as a zero segment: a replica must zero it, or it keeps stale
+/// bytes. So does what lies past the end of the base, zero or not: a replica that cannot shrink
+/// (a block device) may hold bytes there from before the disk was smaller. What lies past the
+/// end of `current` is not mentioned: its size says that.
 ///
 /// Linear in the number of segments, constant memory.
 ///
@@ -84,25 +85,25 @@ where
                 Ok(base) => base,
                 Err(error) => return Some(Err(error)),
             };
-            // Past the base's end there are only zeros.
+            // None past the base's end: nothing equals that.
             let (before, reach) = match base {
                 Some(base) => (
-                    base.content.advanced(current.start - base.start),
+                    Some(base.content.advanced(current.start - base.start)),
                     base.end().min(current.end()),
                 ),
-                None => (Content::Zero, current.end()),
+                None => (None, current.end()),
             };
             let (now, rest) = split(current, reach);
             self.current_held = rest;
             let unchanged = match (before, now.content) {
-                (Content::Zero, Content::Zero) => true,
-                (Content::Data(then), Content::Data(now)) => then == now,
+                (Some(Content::Zero), Content::Zero) => true,
+                (Some(Content::Data(then)), Content::Data(now)) => then == now,
                 _ => false,
             };
             if !unchanged {
                 return Some(Ok(Change {
                     segment: now,
-                    uncertain: before == Content::Opaque || now.content == Content::Opaque,
+                    uncertain: before == Some(Content::Opaque) || now.content == Content::Opaque,
                 }));
             }
         }

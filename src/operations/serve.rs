@@ -13,7 +13,6 @@ use crate::ovm::agent::AgentDatabases;
 use crate::ovm::domains::{ToolChoice, Toolstack};
 use crate::ovm::inventory::NodeFiles;
 use crate::server::body_limit::BodyLimits;
-use crate::server::limits::Limits;
 use crate::server::listener::Listener;
 use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
 use crate::server::tls::{ServerTls, TlsFiles};
@@ -34,6 +33,16 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
     let loaded = config::load(file)?;
     let config = &loaded.config;
     let log = Log::start(config.log_file.as_deref(), config.log_level)?;
+    // Standard error may go nowhere (upstart): what ends the daemon is in its log too.
+    run_logged(&loaded, log).inspect_err(|error| {
+        if config.log_file.is_some() {
+            tracing::error!("{error:#}");
+        }
+    })
+}
+
+fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
+    let config = &loaded.config;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -41,7 +50,7 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let tls = Arc::new(ServerTls::load(tls_files(&loaded)?)?);
+    let tls = Arc::new(ServerTls::load(tls_files(loaded)?)?);
     let app = assemble(config, secret.as_bytes())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -60,7 +69,7 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
     let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let snapshots = app.snapshots.clone();
     recover(&snapshots, true).await;
-    let listener = Listener::bind(config.api.listen_address(), limits(config))?;
+    let listener = Listener::bind(config.api.listen_address(), config.api.limits)?;
     let address = listener.address();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     // Fails where no service manager asked to be told.
@@ -189,18 +198,6 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         },
         node_name,
     })
-}
-
-fn limits(config: &Config) -> Limits {
-    let limits = &config.api.limits;
-    Limits {
-        max_connections: limits.max_connections,
-        handshake_timeout: limits.handshake_timeout,
-        header_timeout: limits.header_timeout,
-        idle_timeout: limits.idle_timeout,
-        stall_timeout: limits.stall_timeout,
-        shutdown_grace: limits.shutdown_grace,
-    }
 }
 
 fn host_name() -> String {

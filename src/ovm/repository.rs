@@ -23,7 +23,12 @@ pub struct Repository {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
     /// Mounted, with what its file system says of itself.
-    Mounted(Status),
+    Mounted {
+        /// What `statfs` says.
+        status: Status,
+        /// `st_dev` of the mount: names it while it lasts.
+        device: u64,
+    },
     /// Not usable now, with the reason. Its snapshots wait.
     Missing(String),
 }
@@ -47,11 +52,22 @@ impl Repository {
         }
     }
 
+    /// Whether the mount that was looked at is still the one that is there.
+    #[must_use]
+    pub fn is_still_mounted(&self) -> bool {
+        match &self.mount {
+            Mount::Missing(_) => false,
+            Mount::Mounted { device, .. } => {
+                fs::metadata(&self.mount_point).is_ok_and(|found| found.dev() == *device)
+            }
+        }
+    }
+
     /// The file system's word on itself, where the repository is mounted.
     #[must_use]
     pub fn status(&self) -> Option<&Status> {
         match &self.mount {
-            Mount::Mounted(status) => Some(status),
+            Mount::Mounted { status, .. } => Some(status),
             Mount::Missing(_) => None,
         }
     }
@@ -84,7 +100,10 @@ fn inspect(mount_point: &Path) -> Mount {
         ));
     }
     match file_system::status(&root) {
-        Ok(status) => Mount::Mounted(status),
+        Ok(status) => Mount::Mounted {
+            status,
+            device: metadata.dev(),
+        },
         Err(error) => missing(format!("{}: {error}", mount_point.display())),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::limits::Limits;
+use crate::config::Limits;
 
 /// An authenticated connection is closed to make room only when it has been idle this long:
 /// a client between two requests of one job is not.

@@ -8,6 +8,7 @@ fn connection() -> Arc<Connection> {
 
 const AT_ONCE: Limits = Limits {
     max_connections: 1,
+    max_body: 0,
     handshake_timeout: Duration::ZERO,
     header_timeout: Duration::ZERO,
     idle_timeout: Duration::ZERO,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::connection::{CloseReason, Connection, Rank};
-use super::limits::Limits;
+use crate::config::Limits;
 
 /// So long a new connection waits for the place of one that was told to end.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);

@@ -98,6 +98,7 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         }
         SnapshotError::Io { .. }
         | SnapshotError::Catalog { .. }
+        | SnapshotError::CatalogForeign { .. }
         | SnapshotError::CatalogShared { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

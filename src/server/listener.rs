@@ -23,8 +23,8 @@ use super::connection::{CloseReason, Connection};
 use super::connection_io::WatchedStream;
 use super::connection_service::ConnectionService;
 use super::connections::{ConnectionRegistry, Place};
-use super::limits::Limits;
 use super::tls::ServerTls;
+use crate::config::Limits;
 
 /// What rustls may hold of encrypted bytes. Its default of 64 KiB cuts a chunk of a disk into
 /// eight writes; of all settings this one was measured to matter most.

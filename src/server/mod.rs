@@ -14,7 +14,6 @@ pub mod connections;
 mod disk_body;
 mod disks;
 mod error;
-pub mod limits;
 pub mod listener;
 mod login;
 pub mod login_throttle;

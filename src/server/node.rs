@@ -18,17 +18,8 @@ pub(super) async fn show(State(app): State<Shared>) -> Result<Json<protocol::Nod
         warnings.extend(domains.doubt().map(str::to_owned));
         warnings.extend(app.snapshots.refresh(&repositories)?);
         for snapshot in app.snapshots.all(None)? {
-            match &snapshot.standing {
-                Standing::Waiting(reason) => {
-                    warnings.push(format!("snapshot {} waits: {reason}", snapshot.id()));
-                }
-                Standing::Incomplete(reason) => {
-                    warnings.push(format!(
-                        "snapshot {} is incomplete: {reason}",
-                        snapshot.id()
-                    ));
-                }
-                Standing::Ready | Standing::Creating | Standing::Deleting => {}
+            if let Standing::Waiting(reason) = &snapshot.standing {
+                warnings.push(format!("snapshot {} waits: {reason}", snapshot.id()));
             }
         }
         Ok::<_, ApiError>(Json(protocol::Node {

@@ -111,7 +111,7 @@ pub(super) fn repository(repository: &Repository, ability: &Ability) -> protocol
         Ability::Unknown(reason) => (protocol::Reflink::Unknown, Some(reason.clone())),
     };
     let (state, reason) = match &repository.mount {
-        Mount::Mounted(_) => ("mounted", None),
+        Mount::Mounted { .. } => ("mounted", None),
         Mount::Missing(reason) => ("missing", Some(reason.clone())),
     };
     protocol::RepositoryInfo {

@@ -9,7 +9,7 @@ use super::query::SnapshotQuery;
 use super::state::{Shared, blocking};
 use super::{present, vms};
 use crate::protocol;
-use crate::snapshots::{SnapshotError, Standing};
+use crate::snapshots::{Snapshot, SnapshotError, Standing};
 
 /// `GET …/snapshots`: those that can be used now, oldest first.
 pub(super) async fn list(
@@ -17,16 +17,7 @@ pub(super) async fn list(
     Path(name): Path<String>,
 ) -> Result<Json<Vec<protocol::Snapshot>>, ApiError> {
     blocking(move || {
-        let (repositories, _) = app.files.look_at_repositories();
-        let known = app
-            .files
-            .inventory(&repositories)
-            .find(&name)
-            .map(|vm| vm.id.clone());
-        let snapshots = app.snapshots.all(Some(known.as_deref().unwrap_or(&name)))?;
-        if known.is_none() && snapshots.is_empty() {
-            return Err(vms::unknown(&name));
-        }
+        let (_, snapshots) = snapshots_of(&app, &name)?;
         let mut listed = Vec::new();
         for snapshot in snapshots {
             if snapshot.standing != Standing::Ready {
@@ -38,7 +29,7 @@ pub(super) async fn list(
                 Err(error) => tracing::warn!("left out of the list: {error}"),
             }
         }
-        Ok(Json(listed))
+        Ok::<_, ApiError>(Json(listed))
     })
     .await
 }
@@ -106,19 +97,27 @@ pub(super) async fn delete_all(
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     blocking(move || {
-        let (repositories, _) = app.files.look_at_repositories();
-        let known = app
-            .files
-            .inventory(&repositories)
-            .find(&name)
-            .map(|vm| vm.id.clone());
-        let vm_id = known.clone().unwrap_or_else(|| name.clone());
-        if known.is_none() && app.snapshots.all(Some(&vm_id))?.is_empty() {
-            return Err(vms::unknown(&name));
-        }
+        let (vm_id, _) = snapshots_of(&app, &name)?;
         app.snapshots.delete_all(&vm_id)?;
         tracing::info!(vm = vm_id, "all snapshots deleted");
-        Ok(StatusCode::OK)
+        Ok::<_, ApiError>(StatusCode::OK)
     })
     .await
+}
+
+/// The id of the machine that a request names, and its snapshots. A machine that is gone is known
+/// by those that are left of it. Blocks.
+fn snapshots_of(app: &Shared, name: &str) -> Result<(String, Vec<Snapshot>), ApiError> {
+    let (repositories, _) = app.files.look_at_repositories();
+    let known = app
+        .files
+        .inventory(&repositories)
+        .find(name)
+        .map(|vm| vm.id.clone());
+    let vm_id = known.clone().unwrap_or_else(|| name.to_owned());
+    let snapshots = app.snapshots.all(Some(&vm_id))?;
+    if known.is_none() && snapshots.is_empty() {
+        return Err(vms::unknown(name));
+    }
+    Ok((vm_id, snapshots))
 }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::error::SnapshotError;
+use super::former;
 use super::manifest::Manifest;
 use super::shelf::Stamp;
 use crate::sys::file_system;
@@ -76,7 +77,15 @@ impl Catalog {
                 file_system: kind.to_string(),
             });
         }
-        let connection = open(path).map_err(|source| SnapshotError::Catalog {
+        former::make_way(path)?;
+        let connection = match open(path) {
+            Err(error) if former::is_damage(&error) => {
+                former::set_aside(path, former::DAMAGED)?;
+                open(path)
+            }
+            other => other,
+        };
+        let connection = connection.map_err(|source| SnapshotError::Catalog {
             path: path.to_owned(),
             source,
         })?;
@@ -130,37 +139,26 @@ impl Catalog {
         })
     }
 
-    /// Which state of a manifest is known, and where it was read.
+    /// Every copy known to lie in a repository. A row that does not hold a manifest is left out,
+    /// so that its file is read again.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn known(
-        &self,
-        snapshot: Uuid,
-        repository: &str,
-    ) -> Result<Option<(Stamp, PathBuf)>, SnapshotError> {
+    pub fn in_repository(&self, repository: &str) -> Result<Vec<Copy>, SnapshotError> {
         self.with(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT stamp, mount_point FROM copy WHERE snapshot = ?1 AND repository = ?2",
+                    "SELECT repository, mount_point, stamp, manifest, snapshot FROM copy
+                     WHERE repository = ?1",
                 )?
-                .query_row(params![snapshot.to_string(), repository], |row| {
-                    Ok((Stamp(row.get(0)?), PathBuf::from(row.get::<_, String>(1)?)))
-                })
-                .optional()
-        })
-    }
-
-    /// The snapshots known to have a copy in a repository.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn in_repository(&self, repository: &str) -> Result<Vec<Uuid>, SnapshotError> {
-        self.with(|connection| {
-            connection
-                .prepare_cached("SELECT snapshot FROM copy WHERE repository = ?1")?
-                .query_map([repository], |row| row.get::<_, String>(0))?
-                .filter_map(|id| id.map(|id| Uuid::try_parse(&id).ok()).transpose())
+                .query_map([repository], |row| {
+                    let id: String = row.get(4)?;
+                    match Uuid::try_parse(&id) {
+                        Ok(id) => copy_of(id, row),
+                        Err(_) => Ok(None),
+                    }
+                })?
+                .filter_map(Result::transpose)
                 .collect()
         })
     }

@@ -21,6 +21,7 @@ use super::snapshot::Snapshot;
 use crate::extents::{
     Change, Content, Fingerprint, Fingerprinting, Range, Segment, Segments, sweep,
 };
+use crate::sys::attributes;
 use crate::sys::fiemap::ExtentReader;
 use crate::sys::file_system::{self, Kind};
 use crate::sys::uncached::UncachedFile;
@@ -114,10 +115,7 @@ impl Snapshots {
         let snapshot = snapshot.ready()?;
         let base = self
             .find(&snapshot.manifest.vm_id, base)
-            .map_err(|error| match error {
-                SnapshotError::Unknown { id, .. } => SnapshotError::BaseGone { id },
-                other => other,
-            })?;
+            .map_err(base_gone)?;
         let age = |snapshot: &Snapshot| (snapshot.manifest.created_at, snapshot.id());
         if base.id() == snapshot.id() || age(&base) > age(&snapshot) {
             return Err(SnapshotError::BaseNotOlder {
@@ -140,6 +138,13 @@ impl Snapshots {
             disks,
             snapshot,
         })
+    }
+}
+
+fn base_gone(error: SnapshotError) -> SnapshotError {
+    match error {
+        SnapshotError::Unknown { id, .. } => SnapshotError::BaseGone { id },
+        other => other,
     }
 }
 
@@ -170,7 +175,7 @@ fn compare_disk(
     base_disk: &Disk,
     refine: Refine,
 ) -> Result<DiskComparison, SnapshotError> {
-    let before = base.open(base_disk)?;
+    let before = base.open(base_disk).map_err(base_gone)?;
     let now = snapshot.open(disk)?;
     let (method, reason, changes) = match comparable(&before, &now) {
         Err(reason) => (Method::Content, Some(reason), Vec::new()),
@@ -223,11 +228,16 @@ fn compare_disk(
 fn comparable(before: &UncachedFile, now: &UncachedFile) -> Result<(), String> {
     let uuid =
         |file: &UncachedFile| file_system::uuid(file.file()).map_err(|error| error.to_string());
-    if uuid(before)? == uuid(now)? {
-        Ok(())
-    } else {
-        Err("the two snapshots lie on different file systems".to_owned())
+    if uuid(before)? != uuid(now)? {
+        return Err("the two snapshots lie on different file systems".to_owned());
     }
+    if [before, now]
+        .iter()
+        .any(|file| attributes::is_realtime(file.file()))
+    {
+        return Err("a snapshot lies on a realtime device".to_owned());
+    }
+    Ok(())
 }
 
 /// Sweeps both maps and reads both again. None while one of them moves.

@@ -13,7 +13,7 @@ const STEP: usize = 1 << 20;
 
 /// The two snapshots of a disk.
 pub struct Sides<'f> {
-    /// The older one. Past its end it reads as zeros.
+    /// The older one. What lies past its end differs from whatever the newer one has there.
     pub base: &'f UncachedFile,
     /// The newer one.
     pub current: &'f UncachedFile,
@@ -42,7 +42,7 @@ pub fn differences(sides: &Sides<'_>, start: u64, length: u64) -> io::Result<Vec
         let count = usize::try_from(step).map_err(io::Error::other)?;
         let old = read_or_zero(sides.base, &mut before, position, count)?;
         let new = read_or_zero(sides.current, &mut now, position, count)?;
-        compare_step(position, old, new, &mut ranges);
+        compare_step(position, old, new, sides.base.size(), &mut ranges);
         position += step;
     }
     Ok(ranges)
@@ -66,7 +66,7 @@ fn read_or_zero<'b>(
     Ok(&buffer[at..at + count])
 }
 
-fn compare_step(position: u64, old: &[u8], new: &[u8], ranges: &mut Vec<Range>) {
+fn compare_step(position: u64, old: &[u8], new: &[u8], base_size: u64, ranges: &mut Vec<Range>) {
     let mut done = 0;
     while done < new.len() {
         let offset = position + done as u64;
@@ -74,7 +74,7 @@ fn compare_step(position: u64, old: &[u8], new: &[u8], ranges: &mut Vec<Range>) 
         let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
         let length = (BLOCK - within).min(new.len() - done);
         let (was, is) = (&old[done..done + length], &new[done..done + length]);
-        if was != is {
+        if was != is || offset + length as u64 > base_size {
             let kind = if is_zero(is) {
                 RangeKind::Zero
             } else {
@@ -161,11 +161,22 @@ mod tests {
         let base = vec![7; 5000];
         let mut grown = vec![7; 5000];
         grown.resize(20_000, 0);
-        assert_eq!(named(&base, &grown, 0, 20_000), [], "grown by zeros");
+        assert_eq!(
+            named(&base, &grown, 0, 20_000),
+            [
+                (4096, 4096, RangeKind::Data),
+                (8192, 11_808, RangeKind::Zero)
+            ],
+            "all of the new tail, zeros too, from the block that holds the old end"
+        );
         grown[19_999] = 1;
         assert_eq!(
             named(&base, &grown, 0, 20_000),
-            [(16_384, 3616, RangeKind::Data)]
+            [
+                (4096, 4096, RangeKind::Data),
+                (8192, 8192, RangeKind::Zero),
+                (16_384, 3616, RangeKind::Data)
+            ]
         );
         let shrunk = vec![7; 100];
         assert_eq!(named(&base, &shrunk, 0, 100), []);

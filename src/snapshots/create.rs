@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::catalog::Copy;
 use super::error::SnapshotError;
 use super::manifest::{self, Disk, Manifest, Place, State};
 use super::probe::Ability;
@@ -82,10 +83,28 @@ impl Snapshots {
             undo(&manifest, &repositories);
             return Err(error);
         }
-        // Found while the locks are held: until then no other node can have removed it.
-        let snapshot = self.find(&subject.vm_id, &manifest.id.to_string());
+        self.index(&manifest, &repositories);
         drop(locks);
-        snapshot
+        Ok(Snapshot::made(manifest))
+    }
+
+    /// Puts a new snapshot into the catalog, so that it is known, and waits, when one of its
+    /// repositories is unmounted before anybody has asked for it.
+    fn index(&self, manifest: &Manifest, repositories: &[Repository]) {
+        for repository in repositories {
+            let stamp = Shelf::of(&repository.mount_point).stamp(manifest.id);
+            let Ok(stamp) = stamp else { continue };
+            let noted = self.catalog.put(&Copy {
+                repository: repository.id.clone(),
+                mount_point: repository.mount_point.clone(),
+                stamp,
+                manifest: manifest.clone(),
+            });
+            if let Err(error) = noted {
+                // It is the next listing's to do then.
+                tracing::warn!(snapshot = %manifest.id, "not in the index yet: {error}");
+            }
+        }
     }
 
     fn open_sources<'s>(&self, subject: &'s Subject) -> Result<Vec<Source<'s>>, SnapshotError> {
@@ -249,24 +268,20 @@ fn publish(manifest: &mut Manifest, repositories: &[Repository]) -> Result<(), S
             &shelf.directory(manifest.id),
         ))?;
     }
+    manifest.state = State::Ready;
     Ok(())
 }
 
 /// Removes what a failed create has made. What cannot be removed now, recovery removes later.
 fn undo(manifest: &Manifest, repositories: &[Repository]) {
     // A manifest may say ready already: it must not while files go.
-    let manifest = Manifest {
-        state: State::Deleting,
-        ..manifest.clone()
-    };
     for repository in repositories {
-        let shelf = Shelf::of(&repository.mount_point);
         // Where there is no directory yet there is nothing to say.
-        let _ = shelf.write_manifest(&manifest);
+        let _ = Shelf::of(&repository.mount_point).mark_deleting(manifest);
     }
     for repository in repositories {
         let shelf = Shelf::of(&repository.mount_point);
-        if let Err(error) = delete::remove_copy(&shelf, &repository.id, &manifest) {
+        if let Err(error) = delete::remove_copy(&shelf, &repository.id, manifest) {
             tracing::warn!(
                 snapshot = %manifest.id,
                 "what a failed snapshot left is not removed yet, this is tried again: {error}"

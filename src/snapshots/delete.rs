@@ -8,10 +8,10 @@ use std::path::Path;
 use super::Snapshots;
 use super::error::SnapshotError;
 use super::locks::lock_directory;
-use super::manifest::{Manifest, State};
+use super::manifest::Manifest;
 use super::seal;
 use super::shelf::{self, Shelf};
-use super::snapshot::{Snapshot, Standing};
+use super::snapshot::Snapshot;
 use crate::sys::flock::Flock;
 
 impl Snapshots {
@@ -30,36 +30,31 @@ impl Snapshots {
         }
     }
 
-    /// Deletes every snapshot of a VM. The first that cannot be deleted ends it; the rest stay.
+    /// Deletes every snapshot of a VM. One that cannot be deleted does not keep the others.
     ///
     /// # Errors
-    /// As [`Snapshots::delete`].
+    /// As [`Snapshots::delete`]: the first, after all were tried.
     pub fn delete_all(&self, vm_id: &str) -> Result<(), SnapshotError> {
         let _vm = self.locks.lock(vm_id, self.settings.lock_timeout)?;
+        let mut first = Ok(());
         for snapshot in self.all(Some(vm_id))? {
-            self.remove(&snapshot)?;
+            first = first.and(self.remove(&snapshot));
         }
-        Ok(())
+        first
     }
 
     fn remove(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        if let Standing::Waiting(reason) = &snapshot.standing {
-            return Err(SnapshotError::Unavailable {
-                id: snapshot.id(),
-                reason: reason.clone(),
-            });
-        }
+        snapshot.within_reach()?;
         let _locks = self.lock_copies(snapshot)?;
         finish(snapshot)
     }
 
-    /// Locks every directory of it that is there: another node may have been faster.
     fn lock_copies(&self, snapshot: &Snapshot) -> Result<Vec<Flock>, SnapshotError> {
         let mut locks = Vec::new();
         for (_, shelf) in snapshot.shelves() {
-            let directory = shelf.directory(snapshot.id());
-            match lock_directory(&directory, self.settings.lock_timeout) {
+            match lock_directory(&shelf.directory(snapshot.id()), self.settings.lock_timeout) {
                 Ok(lock) => locks.push(lock),
+                // Another node was faster, with this copy at least.
                 Err(SnapshotError::Io { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -74,14 +69,11 @@ impl Snapshots {
 /// # Errors
 /// The file system's; recovery finishes what is left.
 pub(super) fn finish(snapshot: &Snapshot) -> Result<(), SnapshotError> {
-    let deleting = Manifest {
-        state: State::Deleting,
-        ..snapshot.manifest.clone()
-    };
+    let manifest = &snapshot.manifest;
     for (_, shelf) in snapshot.shelves() {
-        match shelf.write_manifest(&deleting) {
+        match shelf.mark_deleting(manifest) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let directory = shelf.directory(deleting.id);
+                let directory = shelf.directory(manifest.id);
                 return Err(SnapshotError::io("cannot mark for deletion", &directory)(
                     error,
                 ));
@@ -90,14 +82,13 @@ pub(super) fn finish(snapshot: &Snapshot) -> Result<(), SnapshotError> {
         }
     }
     for (repository, shelf) in snapshot.shelves() {
-        remove_copy(&shelf, &repository, &deleting)?;
+        remove_copy(&shelf, &repository, manifest)?;
     }
     Ok(())
 }
 
 /// Removes what a snapshot has in one repository: its disks' files, then its directory. What
-/// others have put there stays, and the directory under its hidden name then; returns whether it
-/// is gone.
+/// others have put there stays.
 ///
 /// # Errors
 /// The file system's.
@@ -105,20 +96,37 @@ pub(super) fn remove_copy(
     shelf: &Shelf,
     repository: &str,
     manifest: &Manifest,
-) -> Result<bool, SnapshotError> {
-    for directory in [shelf.directory(manifest.id), shelf.unfinished(manifest.id)] {
-        for disk in &manifest.disks {
-            if disk.repository == repository {
-                let path = directory.join(&disk.name);
-                remove_disk(&path).map_err(SnapshotError::io("cannot remove", &path))?;
-            }
+) -> Result<(), SnapshotError> {
+    let directory = shelf.directory(manifest.id);
+    remove_disks(&directory, repository, manifest)?;
+    let gone = shelf
+        .remove_directory(manifest.id)
+        .map_err(SnapshotError::io("cannot remove", &directory))?;
+    if !gone {
+        tracing::warn!(
+            "{} holds files that are not ours and stays; remove it by hand",
+            shelf.unfinished(manifest.id).display()
+        );
+    }
+    Ok(())
+}
+
+/// Removes the disks' files that a snapshot has in a directory.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn remove_disks(
+    directory: &Path,
+    repository: &str,
+    manifest: &Manifest,
+) -> Result<(), SnapshotError> {
+    for disk in &manifest.disks {
+        if disk.repository == repository {
+            let path = directory.join(&disk.name);
+            remove_disk(&path).map_err(SnapshotError::io("cannot remove", &path))?;
         }
     }
-    let directory = shelf.unfinished(manifest.id);
-    shelf
-        .hide(manifest.id)
-        .and_then(|()| shelf.remove_unfinished(manifest.id))
-        .map_err(SnapshotError::io("cannot remove", &directory))
+    Ok(())
 }
 
 fn remove_disk(path: &Path) -> io::Result<()> {

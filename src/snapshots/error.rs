@@ -122,6 +122,12 @@ pub enum SnapshotError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// Something else has the index's name.
+    #[error("db_file {} is neither an index of this program nor a database of the first generation; it is left alone. Set db_file to another path", path.display())]
+    CatalogForeign {
+        /// The file.
+        path: PathBuf,
+    },
     /// The index cannot be kept where the configuration says.
     #[error("db_file {} lies on {file_system}, a file system that several nodes share; SQLite needs a local one. Set db_file to a local path", path.display())]
     CatalogShared {

@@ -1,6 +1,7 @@
 //! Finding snapshots: the catalog, held against what lies on the repositories.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::io;
 
 use uuid::Uuid;
 
@@ -8,7 +9,7 @@ use super::Snapshots;
 use super::catalog::Copy;
 use super::error::SnapshotError;
 use super::shelf::{Entry, Shelf, Stamp};
-use super::snapshot::{Snapshot, Standing};
+use super::snapshot::{Reach, Snapshot};
 use crate::ovm::repository::Repository;
 
 impl Snapshots {
@@ -20,18 +21,8 @@ impl Snapshots {
     pub fn refresh(&self, repositories: &[Repository]) -> Result<Vec<String>, SnapshotError> {
         let mut warnings = Vec::new();
         for repository in repositories {
-            if repository.status().is_none() {
-                continue;
-            }
-            let shelf = Shelf::of(&repository.mount_point);
-            // Asked before the directory is listed: what is made and put into the catalog while
-            // this listing is read is not in it, and not gone either.
-            let known = self.catalog.in_repository(&repository.id)?;
-            match shelf.entries() {
-                Ok(entries) => {
-                    self.refresh_one(repository, &shelf, known, entries, &mut warnings)?;
-                }
-                Err(error) => warnings.push(format!("{}: {error}", shelf.root().display())),
+            if repository.status().is_some() {
+                self.refresh_one(repository, &mut warnings)?;
             }
         }
         self.warning_log.tell(&warnings);
@@ -41,41 +32,59 @@ impl Snapshots {
     fn refresh_one(
         &self,
         repository: &Repository,
-        shelf: &Shelf,
-        known: Vec<Uuid>,
-        entries: Vec<Entry>,
         warnings: &mut Vec<String>,
     ) -> Result<(), SnapshotError> {
-        let mut gone = known;
+        let shelf = Shelf::of(&repository.mount_point);
+        // Known first, listed second: what is made in between is listed and not known, and so is
+        // never taken for gone.
+        let mut known: HashMap<Uuid, Copy> = self
+            .catalog
+            .in_repository(&repository.id)?
+            .into_iter()
+            .map(|copy| (copy.manifest.id, copy))
+            .collect();
+        let entries = match shelf.entries() {
+            Ok(entries) if repository.is_still_mounted() => entries,
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                warnings.push(format!("{}: {error}", shelf.root().display()));
+                return Ok(());
+            }
+        };
         for entry in entries {
-            match entry {
-                Entry::Snapshot(id, stamp) => {
-                    if let Some(warning) = self.refresh_copy(repository, shelf, id, &stamp)? {
-                        warnings.push(warning);
-                    } else {
-                        gone.retain(|known| *known != id);
-                    }
-                }
-                Entry::Unmatched(id) => warnings.push(format!(
-                    "{} has no manifest: it was not made by this program, which leaves it alone",
-                    shelf.directory(id).display()
-                )),
-                // Empty but for what is ours, it is being made or removed.
+            let warning = match entry {
+                // With nothing but what is ours it is being made or removed.
                 Entry::Unfinished(id) => {
-                    for path in shelf.foreign_in_unfinished(id).unwrap_or_default() {
-                        warnings.push(format!(
-                            "{} was not made by this program, which leaves it alone; the snapshot that it was put into is gone: remove it by hand",
+                    let foreign = shelf.foreign_in_unfinished(id).unwrap_or_default();
+                    warnings.extend(foreign.into_iter().map(|path| {
+                        format!(
+                            "{} is not this version's work, which leaves it alone: the snapshot \
+                             that it belonged to is gone, remove it by hand",
                             path.display()
-                        ));
-                    }
+                        )
+                    }));
+                    None
                 }
-                Entry::Foreign(path) => warnings.push(format!(
+                Entry::Foreign(path) => Some(format!(
                     "{} was not made by this program, which leaves it alone",
                     path.display()
                 )),
-            }
+                Entry::Snapshot(id, stamp) => {
+                    let row = known.remove(&id);
+                    self.refresh_copy(repository, &shelf, id, &stamp, row.as_ref())?
+                }
+                Entry::Unreadable(id, error) => {
+                    known.remove(&id);
+                    Some(format!("{}: {error}", shelf.directory(id).display()))
+                }
+                Entry::Unmatched(id) => Some(format!(
+                    "{} has no manifest: it was not made by this program, which leaves it alone",
+                    shelf.directory(id).display()
+                )),
+            };
+            warnings.extend(warning);
         }
-        for id in gone {
+        for id in known.into_keys() {
             self.catalog.forget(id, &repository.id)?;
         }
         Ok(())
@@ -88,10 +97,10 @@ impl Snapshots {
         shelf: &Shelf,
         id: Uuid,
         stamp: &Stamp,
+        known: Option<&Copy>,
     ) -> Result<Option<String>, SnapshotError> {
-        let known = self.catalog.known(id, &repository.id)?;
-        if known.is_some_and(|(known, mount_point)| {
-            known == *stamp && mount_point == repository.mount_point
+        if known.is_some_and(|known| {
+            known.stamp == *stamp && known.mount_point == repository.mount_point
         }) {
             return Ok(None);
         }
@@ -119,7 +128,10 @@ impl Snapshots {
             }
             Ok((Err(error), _)) => refused(error.to_string()),
             // Deleted between the listing and now.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.catalog.forget(id, &repository.id)?;
+                Ok(None)
+            }
             Err(error) => refused(error.to_string()),
         }
     }
@@ -131,10 +143,10 @@ impl Snapshots {
     pub fn all(&self, vm_id: Option<&str>) -> Result<Vec<Snapshot>, SnapshotError> {
         let repositories = self.repositories.repositories();
         self.refresh(&repositories)?;
+        let reach = Reach::of(&repositories);
         let mut snapshots = Vec::new();
-        let mounted = mounted(&repositories);
         for id in self.catalog.snapshots(vm_id)? {
-            snapshots.extend(Snapshot::assemble(&self.catalog.copies(id)?, &mounted));
+            snapshots.extend(Snapshot::assemble(&self.catalog.copies(id)?, &reach));
         }
         snapshots.sort_by_key(|snapshot| (snapshot.manifest.created_at, snapshot.id()));
         Ok(snapshots)
@@ -156,7 +168,7 @@ impl Snapshots {
             None => {
                 let repositories = self.repositories.repositories();
                 self.refresh(&repositories)?;
-                Snapshot::assemble(&self.catalog.copies(id)?, &mounted(&repositories))
+                Snapshot::assemble(&self.catalog.copies(id)?, &Reach::of(&repositories))
                     .ok_or_else(unknown)?
             }
         };
@@ -170,32 +182,22 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// A snapshot straight from the catalog, if every copy is still the one that was read. Costs
-    /// a `stat` a copy.
+    /// A snapshot straight from the catalog, if every copy is there and still the one that was
+    /// read. Costs a `stat` a copy.
     fn find_known(&self, id: Uuid) -> Result<Option<Snapshot>, SnapshotError> {
         let copies = self.catalog.copies(id)?;
-        let current = copies.iter().all(|copy| {
-            let shelf = Shelf::of(&copy.mount_point);
-            shelf.stamp(id).is_ok_and(|stamp| stamp == copy.stamp)
-        });
-        if !current {
+        let Some(first) = copies.first() else {
             return Ok(None);
-        }
-        let places: Vec<_> = copies
-            .iter()
-            .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
-            .collect();
-        // Whatever is not plain takes the longer way.
-        Ok(Snapshot::assemble(&copies, &places)
-            .filter(|snapshot| snapshot.standing == Standing::Ready))
+        };
+        let current = copies.len() == first.manifest.repositories.len()
+            && copies.iter().all(|copy| {
+                let shelf = Shelf::of(&copy.mount_point);
+                shelf.stamp(id).is_ok_and(|stamp| stamp == copy.stamp)
+            });
+        Ok(if current {
+            Snapshot::assemble(&copies, &Reach::of_copies(&copies))
+        } else {
+            None
+        })
     }
-}
-
-/// Ids and mount points of the repositories that are mounted.
-fn mounted(repositories: &[Repository]) -> Vec<(String, PathBuf)> {
-    repositories
-        .iter()
-        .filter(|repository| repository.status().is_some())
-        .map(|repository| (repository.id.clone(), repository.mount_point.clone()))
-        .collect()
 }

@@ -9,6 +9,7 @@ mod content;
 mod create;
 mod delete;
 mod error;
+mod former;
 mod index;
 mod locks;
 pub mod manifest;

@@ -18,7 +18,7 @@ use super::manifest;
 /// let names = disk_names(&[Path::new("/r/a/System.img"), Path::new("/r/data.img")]);
 /// assert_eq!(names, ["System.img", "data.img"]);
 /// let names = disk_names(&[Path::new("/r/a/System.img"), Path::new("/r/b/System.img")]);
-/// assert_eq!(names, ["System-16a47a17.img", "System-d0ab3ee1.img"]);
+/// assert_eq!(names, ["System-e002c648.img", "System-89f1a519.img"]);
 /// ```
 #[must_use]
 pub fn disk_names(paths: &[&Path]) -> Vec<String> {
@@ -43,6 +43,9 @@ pub fn disk_names(paths: &[&Path]) -> Vec<String> {
         .collect()
 }
 
+/// Bytes of a base name that are kept beside the digest: a file name has at most 255.
+const LONGEST: usize = 200;
+
 fn base_name(path: &Path) -> String {
     path.file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -55,8 +58,14 @@ fn told_apart(path: &Path, base: &str) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    // A name of dots alone, or hidden, has nothing to show before its dot.
+    // A name of dots alone, or hidden, has nothing to show before its dot; one that fills a
+    // directory entry leaves no room.
     let visible = base.trim_start_matches('.');
+    let mut end = visible.len().min(LONGEST);
+    while !visible.is_char_boundary(end) {
+        end -= 1;
+    }
+    let visible = &visible[..end];
     match visible.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => format!("{stem}-{short}.{extension}"),
         _ if visible.is_empty() => format!("disk-{short}"),
@@ -80,6 +89,17 @@ mod tests {
         assert_eq!(forward, backward);
         assert_ne!(forward[0], forward[1]);
         assert_eq!(forward[2], "c.img");
+    }
+
+    #[test]
+    fn the_longest_names_stay_names() {
+        let long = "ü".repeat(125);
+        let names = names(&[&format!("/r/a/{long}.img"), &format!("/r/b/{long}.img")]);
+        assert_ne!(names[0], names[1]);
+        assert!(
+            names.iter().all(|name| manifest::is_plain_name(name)),
+            "{names:?}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::seal;
-use super::shelf::Shelf;
+use super::shelf::{CLONE, Shelf};
 use crate::ovm::repository::{Mount, Repository};
 use crate::sys::fiemap::{self, ExtentReader};
 use crate::sys::reflink::{self, CloneCall};
@@ -37,18 +37,15 @@ impl CloneProbe {
     /// Whether `repository` can clone.
     #[must_use]
     pub fn ability(&self, repository: &Repository) -> Ability {
-        if let Mount::Missing(reason) = &repository.mount {
-            return Ability::Unknown(reason.clone());
-        }
-        let root = &repository.mount_point;
-        // A device number names one mount while it lasts; it may be used again for another file
-        // system, so a remount at the same place is tried again.
-        let Ok(device) = fs::metadata(root).map(|metadata| {
-            use std::os::unix::fs::MetadataExt;
-            metadata.dev()
-        }) else {
-            return Ability::Unknown(format!("{} cannot be read", root.display()));
+        let device = match &repository.mount {
+            Mount::Missing(reason) => return Ability::Unknown(reason.clone()),
+            Mount::Mounted { device, .. } => *device,
         };
+        let root = &repository.mount_point;
+        if !repository.is_still_mounted() {
+            // Nothing is made below the bare mount point.
+            return Ability::Unknown(format!("{} has just been unmounted", root.display()));
+        }
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known_device, ability)) = lock().get(root)
             && *known_device == device
@@ -76,7 +73,7 @@ fn attempt(shelf: &Shelf) -> Ability {
     }
     let name = Uuid::new_v4();
     let source = shelf.root().join(format!("{SCRATCH}{name}"));
-    let target = shelf.root().join(format!("{SCRATCH}{name}-clone"));
+    let target = shelf.root().join(format!("{SCRATCH}{name}{CLONE}"));
     let ability = match write_scratch(&source) {
         Err(error) => unknown("cannot write a scratch file in", &error),
         Ok(file) => clone_scratch(&file, &source, &target),
@@ -107,9 +104,10 @@ fn clone_scratch(source: &File, source_path: &Path, target: &Path) -> Ability {
             Ok((clone, _)) => {
                 return match usable(&clone) {
                     Ok(()) => Ability::Yes(call),
-                    Err(error) => Ability::No(format!(
+                    Err(error) if lacks_a_facility(&error) => Ability::No(format!(
                         "it clones files, but its extent maps cannot be used: {error}"
                     )),
+                    Err(error) => Ability::Unknown(format!("a trial clone failed: {error}")),
                 };
             }
             Err(error) if reflink::is_wrong_call(&error) => {
@@ -126,6 +124,11 @@ fn clone_scratch(source: &File, source_path: &Path, target: &Path) -> Ability {
         "the file system does not clone files ({})",
         refusals.join("; ")
     ))
+}
+
+/// An answer that will stand, unlike an I/O error.
+fn lacks_a_facility(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported || reflink::is_wrong_call(error)
 }
 
 /// A clone is of use only with an extent map to compare and an identity to hold it to.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! CoriolisSnapshots/
-//!   0d1e…-…/              a snapshot: manifest.json and one file a disk
+//!   0d1e…-…/              a snapshot: manifest.json, .deleting.json, and one file a disk
 //!   .unfinished-0d1e…-…/  a snapshot before it got, or after it lost, its own name
 //!   .probe-…              a clone that was tried, gone again
 //! ```
@@ -18,14 +18,18 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::manifest::{self, Manifest, ManifestError};
-use super::probe;
+use super::manifest::{self, Manifest, ManifestError, State};
+use super::probe::SCRATCH;
 use crate::sys::durable;
 use crate::sys::flock::Flock;
 
 /// Directory below a repository's mount point; the first generation used the same.
 pub const DIRECTORY: &str = "CoriolisSnapshots";
 const UNFINISHED: &str = ".unfinished-";
+/// A manifest that says `deleting`, waiting to take the place of the one that says `ready`.
+const TOMBSTONE: &str = ".deleting.json";
+/// Suffix of a scratch file's clone.
+pub const CLONE: &str = "-clone";
 
 /// `CoriolisSnapshots/` of one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub struct Shelf {
 pub struct Stamp(pub String);
 
 /// What lies on a shelf.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Entry {
     /// A directory with a manifest.
     Snapshot(Uuid, Stamp),
@@ -47,6 +51,8 @@ pub enum Entry {
     /// A directory named like a snapshot, without a manifest: left by the first generation, or
     /// put there by hand.
     Unmatched(Uuid),
+    /// A directory whose manifest cannot be looked at.
+    Unreadable(Uuid, io::Error),
     /// Anything else.
     Foreign(PathBuf),
 }
@@ -111,22 +117,23 @@ impl Shelf {
             let item = item?;
             let name = item.file_name();
             let name = name.to_str().unwrap_or_default();
-            // A symbolic link is no directory here.
-            let is_directory = item.file_type().is_ok_and(|kind| kind.is_dir());
-            if name.starts_with(probe::SCRATCH) {
+            if name.starts_with(SCRATCH) {
                 continue;
             }
+            // A symbolic link is no directory here.
+            let is_directory = item.file_type().is_ok_and(|kind| kind.is_dir());
             let hidden = name.strip_prefix(UNFINISHED).and_then(parse_id);
             match (is_directory, hidden, parse_id(name)) {
                 (true, Some(id), _) => entries.push(Entry::Unfinished(id)),
                 (true, None, Some(id)) => match self.stamp(id) {
                     Ok(stamp) => entries.push(Entry::Snapshot(id, stamp)),
-                    // Deleted since it was listed.
-                    Err(_) if !item.path().exists() => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        entries.push(Entry::Unmatched(id));
+                        // Or deleted since it was listed.
+                        if item.path().is_dir() {
+                            entries.push(Entry::Unmatched(id));
+                        }
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => entries.push(Entry::Unreadable(id, error)),
                 },
                 _ => entries.push(Entry::Foreign(item.path())),
             }
@@ -134,25 +141,30 @@ impl Shelf {
         Ok(entries)
     }
 
-    /// What lies in an unfinished directory and is none of ours: neither a manifest nor a disk
-    /// that the manifest names.
+    /// What lies in an unfinished directory and is none of ours: nothing that every snapshot has,
+    /// and no disk that the manifest names. With a manifest that cannot be read, everything.
     ///
     /// # Errors
     /// The file system's; NotFound where the directory is gone.
     pub fn foreign_in_unfinished(&self, id: Uuid) -> io::Result<Vec<PathBuf>> {
-        let manifest = self.read_unfinished(id).ok().and_then(Result::ok);
+        let manifest = match self.read_unfinished(id) {
+            Ok(Err(_)) => return Ok(vec![self.unfinished(id)]),
+            Ok(Ok(manifest)) => Some(manifest),
+            Err(_) => None,
+        };
+        let own = [manifest::FILE_NAME, TOMBSTONE];
         let mut foreign = Vec::new();
         for item in fs::read_dir(self.unfinished(id))? {
             let item = item?;
             let name = item.file_name();
-            let ours = name.to_str().is_some_and(|name| {
-                name == manifest::FILE_NAME
-                    || name == durable::temporary(manifest::FILE_NAME)
+            let is_ours = name.to_str().is_some_and(|name| {
+                own.iter()
+                    .any(|own| name == *own || name == durable::temporary(own))
                     || manifest
                         .as_ref()
                         .is_some_and(|manifest| manifest.disk(name).is_some())
             });
-            if !ours {
+            if !is_ours {
                 foreign.push(item.path());
             }
         }
@@ -204,8 +216,10 @@ impl Shelf {
     pub fn make_directory(&self, manifest: &Manifest) -> io::Result<Flock> {
         self.make()?;
         let hidden = self.unfinished(manifest.id);
-        make_private_directory(&hidden)?;
-        let made = self.furnish(&hidden, manifest);
+        let made = self.make_hidden(&hidden).and_then(|lock| {
+            self.furnish(&hidden, manifest)?;
+            Ok(lock)
+        });
         if made.is_err() {
             for directory in [hidden, self.directory(manifest.id)] {
                 let _ = fs::remove_file(directory.join(manifest::FILE_NAME));
@@ -215,46 +229,109 @@ impl Shelf {
         made
     }
 
-    fn furnish(&self, hidden: &Path, manifest: &Manifest) -> io::Result<Flock> {
-        // The lock belongs to the directory, whatever its name: whoever clears up unfinished
-        // directories, here or on another node, takes it first.
-        let lock = Flock::try_exclusive(open_directory(hidden)?)?
-            .ok_or_else(|| io::Error::other("a new directory is locked by somebody else"))?;
+    /// Makes an empty directory and locks it. The lock belongs to the directory, whatever its
+    /// name: whoever clears up unfinished directories, here or on another node, takes it first.
+    /// Between the making and the locking somebody may do just that: then it is made again.
+    fn make_hidden(&self, hidden: &Path) -> io::Result<Flock> {
+        for _ in 0..1000 {
+            match make_private_directory(hidden) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            let directory = match open_directory(hidden) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            let Some(lock) = Flock::try_exclusive(directory.try_clone()?)? else {
+                std::thread::yield_now();
+                continue;
+            };
+            // Locked, but is it still the one that has the name?
+            let name = fs::symlink_metadata(hidden);
+            if name.is_ok_and(|name| {
+                directory
+                    .metadata()
+                    .is_ok_and(|own| own.ino() == name.ino())
+            }) {
+                return Ok(lock);
+            }
+        }
+        Err(io::Error::other(format!(
+            "{} is removed again and again by somebody else",
+            hidden.display()
+        )))
+    }
+
+    fn furnish(&self, hidden: &Path, manifest: &Manifest) -> io::Result<()> {
         durable::replace(hidden, manifest::FILE_NAME, &manifest.to_bytes())?;
+        // Written now, while there is room: a full file system must still be able to say
+        // "deleting", which takes no more than a rename then.
+        let deleting = Manifest {
+            state: State::Deleting,
+            ..manifest.clone()
+        };
+        durable::replace(hidden, TOMBSTONE, &deleting.to_bytes())?;
         fs::rename(hidden, self.directory(manifest.id))?;
-        durable::sync_directory(&self.root)?;
-        Ok(lock)
+        durable::sync_directory(&self.root)
     }
 
-    /// Takes a snapshot's name away: from here on it is rubbish.
+    /// Says in a snapshot's manifest that it is being deleted.
     ///
     /// # Errors
-    /// The file system's. That it has lost its name already is fine.
-    pub fn hide(&self, id: Uuid) -> io::Result<()> {
-        match fs::rename(self.directory(id), self.unfinished(id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+    /// The file system's; NotFound where the directory is gone.
+    pub fn mark_deleting(&self, manifest: &Manifest) -> io::Result<()> {
+        let directory = self.directory(manifest.id);
+        match fs::rename(
+            directory.join(TOMBSTONE),
+            directory.join(manifest::FILE_NAME),
+        ) {
+            Ok(()) => durable::sync_directory(&directory),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let deleting = Manifest {
+                    state: State::Deleting,
+                    ..manifest.clone()
+                };
+                self.write_manifest(&deleting)
+            }
             Err(error) => Err(error),
-            Ok(()) => durable::sync_directory(&self.root),
         }
     }
 
-    /// Removes the last of an unfinished directory. What others have put in stays, and so does
-    /// the directory then; returns whether it is gone.
+    /// Removes a snapshot's directory, whose disks are gone: it loses its name first, then its
+    /// manifest. What others have put in stays, and so does the directory then; returns whether
+    /// it is gone.
     ///
     /// # Errors
-    /// The file system's.
-    pub fn remove_unfinished(&self, id: Uuid) -> io::Result<bool> {
-        let hidden = self.unfinished(id);
-        for name in [
-            manifest::FILE_NAME.to_owned(),
-            durable::temporary(manifest::FILE_NAME),
-        ] {
-            remove_if_there(&hidden.join(name))?;
+    /// The file system's. That it is gone already is fine.
+    pub fn remove_directory(&self, id: Uuid) -> io::Result<bool> {
+        match fs::rename(self.directory(id), self.unfinished(id)) {
+            Ok(()) => durable::sync_directory(&self.root)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // The longer name needs room that a full file system may not have.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                return self.remove_emptied(&self.directory(id));
+            }
+            Err(error) => return Err(error),
         }
-        match fs::remove_dir(&hidden) {
+        self.remove_emptied(&self.unfinished(id))
+    }
+
+    /// Removes what is ours of a directory without disks, and the directory.
+    ///
+    /// # Errors
+    /// As [`Shelf::remove_directory`].
+    pub fn remove_emptied(&self, directory: &Path) -> io::Result<bool> {
+        for name in [manifest::FILE_NAME, TOMBSTONE] {
+            remove_if_there(&directory.join(durable::temporary(name)))?;
+        }
+        // The manifest is the last to go: it says what else there is.
+        for name in [TOMBSTONE, manifest::FILE_NAME] {
+            remove_if_there(&directory.join(name))?;
+        }
+        match fs::remove_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-            other => other?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
         durable::sync_directory(&self.root)?;
         Ok(true)
@@ -271,11 +348,10 @@ impl Shelf {
         };
         for item in listing {
             let item = item?;
-            if item
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.starts_with(prefix))
-            {
+            let name = item.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(prefix));
+            let id = id.map(|id| id.strip_suffix(CLONE).unwrap_or(id));
+            if id.and_then(parse_id).is_some() {
                 remove_if_there(&item.path())?;
             }
         }

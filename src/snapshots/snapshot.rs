@@ -1,15 +1,53 @@
 //! A snapshot as this node sees it: its manifest, and whether it can be used now.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::catalog::Copy;
 use super::error::SnapshotError;
-use super::manifest::{Disk, Manifest, State};
+use super::manifest::{Disk, Manifest, Place, State};
 use super::seal;
 use super::shelf::Shelf;
+use crate::ovm::repository::Repository;
 use crate::sys::uncached::UncachedFile;
+
+/// The repositories that are mounted here, by id, with their mount points.
+#[derive(Debug, Default)]
+pub(super) struct Reach(HashMap<String, PathBuf>);
+
+impl Reach {
+    /// What of `repositories` is mounted.
+    pub(super) fn of(repositories: &[Repository]) -> Reach {
+        Reach(
+            repositories
+                .iter()
+                .filter(|repository| repository.status().is_some())
+                .map(|repository| (repository.id.clone(), repository.mount_point.clone()))
+                .collect(),
+        )
+    }
+
+    /// Where copies have just been seen, their repositories are mounted.
+    pub(super) fn of_copies(copies: &[Copy]) -> Reach {
+        Reach(
+            copies
+                .iter()
+                .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
+                .collect(),
+        )
+    }
+
+    fn has(&self, repository: &str) -> bool {
+        self.0.contains_key(repository)
+    }
+
+    fn holds(&self, copy: &Copy) -> bool {
+        self.0.get(&copy.repository) == Some(&copy.mount_point)
+    }
+}
 
 /// A snapshot, put together from the copies of its manifest.
 #[derive(Debug, Clone)]
@@ -18,8 +56,10 @@ pub struct Snapshot {
     pub manifest: Manifest,
     /// Whether it can be used now.
     pub standing: Standing,
-    /// The repositories of it that are mounted now, with their mount points, ordered by id.
-    places: Vec<(String, PathBuf)>,
+    /// Repository id and mount point of each copy that is here, by id.
+    here: Vec<(String, PathBuf)>,
+    /// Repositories that are not mounted here.
+    out_of_reach: Vec<Place>,
 }
 
 /// Whether a snapshot can be used now.
@@ -31,59 +71,46 @@ pub enum Standing {
     Creating,
     /// Some copy says that it is being removed.
     Deleting,
-    /// A repository that holds a part of it is not mounted here.
+    /// A copy is not here, for this reason.
     Waiting(String),
-    /// All its repositories are mounted, and one of them has no part of it: removed by hand. It
-    /// can only be deleted.
-    Incomplete(String),
 }
 
 impl Snapshot {
-    /// Puts copies of one manifest together, as they stand with `mounted`, the repositories that
-    /// are mounted now, and their mount points. None without any copy.
-    #[must_use]
-    pub fn assemble(copies: &[Copy], mounted: &[(String, PathBuf)]) -> Option<Snapshot> {
-        let manifest = copies.first()?.manifest.clone();
-        let says = |state| copies.iter().any(|copy| copy.manifest.state == state);
-        let mut places: Vec<_> = mounted
-            .iter()
-            .filter(|(id, _)| manifest.repositories.iter().any(|p| p.repository == *id))
-            .cloned()
-            .collect();
-        places.sort();
-        let absent = manifest
+    /// Puts copies of one manifest together. None without any.
+    pub(super) fn assemble(copies: &[Copy], reach: &Reach) -> Option<Snapshot> {
+        let mut here: Vec<&Copy> = copies.iter().filter(|copy| reach.holds(copy)).collect();
+        here.sort_by(|one, other| one.repository.cmp(&other.repository));
+        let manifest = here.first().copied().or(copies.first())?.manifest.clone();
+        let out_of_reach: Vec<Place> = manifest
             .repositories
             .iter()
-            .find(|place| !places.iter().any(|(id, _)| *id == place.repository));
-        let without = places
-            .iter()
-            .find(|(id, _)| !copies.iter().any(|copy| copy.repository == *id));
-        // What a repository that is not mounted says may be long out of date, so nothing is
-        // concluded before it is back: not even what a crash has left is cleared.
-        let standing = if let Some(place) = absent {
-            Standing::Waiting(format!(
-                "repository {} ({}) holds a part of it and is not mounted here",
-                place.repository,
-                place.mount_point.display()
-            ))
-        } else if says(State::Deleting) {
-            Standing::Deleting
-        } else if says(State::Creating) {
-            Standing::Creating
-        } else if let Some((id, mount_point)) = without {
-            Standing::Incomplete(format!(
-                "repository {id} ({}) is mounted and does not hold its part of it, which was \
-                 removed by hand; all there is to do is to delete the snapshot",
-                mount_point.display()
-            ))
-        } else {
-            Standing::Ready
-        };
+            .filter(|place| !reach.has(&place.repository))
+            .cloned()
+            .collect();
+        let standing = standing(&manifest, &here, &out_of_reach);
         Some(Snapshot {
+            here: here
+                .into_iter()
+                .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
+                .collect(),
             manifest,
             standing,
-            places,
+            out_of_reach,
         })
+    }
+
+    /// A snapshot that has just been made ready in every place that its manifest names.
+    pub(super) fn made(manifest: Manifest) -> Snapshot {
+        Snapshot {
+            here: manifest
+                .repositories
+                .iter()
+                .map(|place| (place.repository.clone(), place.mount_point.clone()))
+                .collect(),
+            standing: Standing::Ready,
+            out_of_reach: Vec::new(),
+            manifest,
+        }
     }
 
     /// The snapshot's id.
@@ -92,12 +119,11 @@ impl Snapshot {
         self.manifest.id
     }
 
-    /// The shelves that hold it on this node, or should, by repository id, in a fixed order.
-    #[must_use]
-    pub fn shelves(&self) -> Vec<(String, Shelf)> {
-        self.places
+    /// The directories that hold it on this node, by repository id: the order of their locks.
+    pub(super) fn shelves(&self) -> Vec<(String, Shelf)> {
+        self.here
             .iter()
-            .map(|(id, mount_point)| (id.clone(), Shelf::of(mount_point)))
+            .map(|(repository, mount_point)| (repository.clone(), Shelf::of(mount_point)))
             .collect()
     }
 
@@ -110,7 +136,7 @@ impl Snapshot {
             Standing::Ready => return Ok(self),
             Standing::Creating => "it is being made".to_owned(),
             Standing::Deleting => "it is being deleted".to_owned(),
-            Standing::Waiting(reason) | Standing::Incomplete(reason) => reason.clone(),
+            Standing::Waiting(reason) => reason.clone(),
         };
         Err(SnapshotError::Unavailable {
             id: self.id(),
@@ -118,12 +144,27 @@ impl Snapshot {
         })
     }
 
+    /// Sees that every repository that may hold a part of it is mounted here: only then can it be
+    /// removed whole.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unavailable`], naming one that is not.
+    pub(super) fn within_reach(&self) -> Result<(), SnapshotError> {
+        match self.out_of_reach.first() {
+            None => Ok(()),
+            Some(place) => Err(SnapshotError::Unavailable {
+                id: self.id(),
+                reason: not_mounted(place),
+            }),
+        }
+    }
+
     /// Where the mount point of the repository that holds a disk is on this node.
     #[must_use]
     pub fn mount_point(&self, disk: &Disk) -> Option<PathBuf> {
-        self.places
+        self.here
             .iter()
-            .find(|(id, _)| *id == disk.repository)
+            .find(|(repository, _)| *repository == disk.repository)
             .map(|(_, mount_point)| mount_point.clone())
     }
 
@@ -158,32 +199,12 @@ impl Snapshot {
             })
     }
 
-    /// What a file that is gone means, where the whole snapshot is going or gone: somebody deleted
-    /// it since its manifest was read.
-    fn deleted_meanwhile(&self) -> Option<SnapshotError> {
-        self.shelves()
-            .iter()
-            .find_map(|(_, shelf)| match shelf.read_manifest(self.id()) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    Some(SnapshotError::Unknown {
-                        vm_id: self.manifest.vm_id.clone(),
-                        id: self.id().to_string(),
-                    })
-                }
-                Ok((Ok(manifest), _)) if manifest.state == State::Deleting => {
-                    Some(SnapshotError::Unavailable {
-                        id: self.id(),
-                        reason: "it is being deleted".to_owned(),
-                    })
-                }
-                _ => None,
-            })
-    }
-
     /// Opens a disk's file and checks that it is what was sealed.
     ///
     /// # Errors
-    /// [`SnapshotError::Changed`] where it is another file or was written to; the file system's.
+    /// [`SnapshotError::Changed`] where it is another file or was written to,
+    /// [`SnapshotError::Unknown`] where the whole snapshot has been deleted meanwhile; the file
+    /// system's.
     pub fn open(&self, disk: &Disk) -> Result<UncachedFile, SnapshotError> {
         let changed = |reason: String| SnapshotError::Changed {
             id: self.id(),
@@ -194,10 +215,15 @@ impl Snapshot {
             return Err(changed("it was never sealed".to_owned()));
         };
         let file = match UncachedFile::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(self
-                    .deleted_meanwhile()
-                    .unwrap_or_else(|| changed(format!("{} is gone", path.display()))));
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(if self.is_going(disk) {
+                    SnapshotError::Unknown {
+                        vm_id: self.manifest.vm_id.clone(),
+                        id: self.id().to_string(),
+                    }
+                } else {
+                    changed(format!("{} is gone", path.display()))
+                });
             }
             other => other.map_err(SnapshotError::io("cannot open", &path))?,
         };
@@ -208,4 +234,51 @@ impl Snapshot {
             Some(reason) => Err(changed(reason)),
         }
     }
+
+    /// Whether the copy that holds a disk is being deleted, or is.
+    fn is_going(&self, disk: &Disk) -> bool {
+        let Some(mount_point) = self.mount_point(disk) else {
+            return false;
+        };
+        match Shelf::of(&mount_point).read_manifest(self.id()) {
+            Ok((Ok(manifest), _)) => manifest.state != State::Ready,
+            Ok((Err(_), _)) => false,
+            Err(error) => error.kind() == io::ErrorKind::NotFound && is_directory(&mount_point),
+        }
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
+
+fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Standing {
+    let says = |state| here.iter().any(|copy| copy.manifest.state == state);
+    let missing = manifest
+        .repositories
+        .iter()
+        .find(|place| !here.iter().any(|copy| copy.repository == place.repository));
+    if says(State::Deleting) {
+        Standing::Deleting
+    } else if says(State::Creating) {
+        Standing::Creating
+    } else if let Some(place) = out_of_reach.first() {
+        Standing::Waiting(not_mounted(place))
+    } else if let Some(place) = missing {
+        Standing::Waiting(format!(
+            "the part of it in repository {} ({}) was removed by hand; delete the snapshot",
+            place.repository,
+            place.mount_point.display()
+        ))
+    } else {
+        Standing::Ready
+    }
+}
+
+fn not_mounted(place: &Place) -> String {
+    format!(
+        "repository {} ({}) holds a part of it and is not mounted here",
+        place.repository,
+        place.mount_point.display()
+    )
 }

@@ -10,6 +10,23 @@ const FS_IOC_GETFLAGS: libc::Ioctl = 0x8008_6601;
 /// `_IOW('f', 2, long)`.
 const FS_IOC_SETFLAGS: libc::Ioctl = 0x4008_6602;
 
+/// `_IOR('X', 31, struct fsxattr)`.
+const FS_IOC_FSGETXATTR: libc::Ioctl = 0x801C_581F;
+/// `FS_XFLAG_REALTIME`.
+const XFLAG_REALTIME: u32 = 0x1;
+
+/// `struct fsxattr`, 28 bytes.
+#[repr(C)]
+#[derive(Default)]
+struct ExtendedAttributes {
+    xflags: u32,
+    extent_size: u32,
+    extents: u32,
+    project: u32,
+    cow_extent_size: u32,
+    padding: [u32; 2],
+}
+
 /// `FS_IMMUTABLE_FL`: no write, no truncation, no unlinking, not by root either.
 pub const IMMUTABLE: u32 = 0x10;
 /// `FS_NOCOW_FL`: btrfs writes in place; a clone needs the same setting on both files.
@@ -52,8 +69,32 @@ pub fn set(file: &File, bit: u32, on: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a file's data lie on an XFS realtime device: its addresses count from there, so they
+/// mean nothing beside those of a file on the main device. False where the file system knows no
+/// such thing.
+#[must_use]
+pub fn is_realtime(file: &File) -> bool {
+    let mut found = ExtendedAttributes::default();
+    // SAFETY: the descriptor is open while `file` is borrowed; the kernel writes one fsxattr, the
+    // size of which is encoded in the request's number.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSGETXATTR, &raw mut found) };
+    result == 0 && found.xflags & XFLAG_REALTIME != 0
+}
+
 /// Whether a file carries the immutable flag; false where the file system has no attributes.
 #[must_use]
 pub fn is_immutable(file: &File) -> bool {
     get(file).is_ok_and(|bits| bits & IMMUTABLE != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_the_kernels() {
+        assert_eq!(size_of::<ExtendedAttributes>(), 28);
+        let encoded = (2 << 30) | (28 << 16) | (u32::from(b'X') << 8) | 31;
+        assert_eq!(FS_IOC_FSGETXATTR, libc::Ioctl::from(encoded));
+    }
 }

@@ -6,9 +6,10 @@ use super::support::node::{Kind, TestNode};
 
 #[test]
 fn the_demo_ends_with_identical_replicas_and_leaves_nothing() {
-    let before = loop_devices();
+    let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"))
         .args(["demo", "--json", "--seed", "7"])
+        .env("TMPDIR", folder.path())
         .output()
         .unwrap();
     assert!(
@@ -26,23 +27,15 @@ fn the_demo_ends_with_identical_replicas_and_leaves_nothing() {
             "{disk}"
         );
     }
-    assert!(
-        !loop_devices()
-            .iter()
-            .any(|device| !before.contains(device) && device.contains("coriolis-demo"))
-    );
-}
-
-/// The backing files of all loop devices.
-fn loop_devices() -> Vec<String> {
-    let output = Command::new("losetup")
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    let devices = Command::new("losetup")
         .args(["--list", "--noheadings", "--output", "BACK-FILE"])
-        .output();
-    String::from_utf8(output.unwrap().stdout)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+        .output()
+        .unwrap();
+    let devices = String::from_utf8(devices.stdout).unwrap();
+    let own = folder.path().to_str().unwrap();
+    assert!(!devices.contains(own), "{devices}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,5 +8,6 @@ mod first_steps;
 mod inventory;
 mod listener;
 mod manager;
+mod services;
 mod support;
 mod vm_config;

@@ -13,9 +13,10 @@ use crate::sys::attributes::{self, IMMUTABLE};
 /// A temporary folder, with a file system mounted in it or without. Gone when dropped.
 #[derive(Debug)]
 pub struct Ground {
+    // Dropped in this order: unmounted first, removed second.
+    mount: Option<LoopMount>,
     /// Holds the image, the mount point, and whatever else the node needs.
     folder: TempDir,
-    mount: Option<LoopMount>,
 }
 
 impl Ground {

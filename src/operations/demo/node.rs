@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -40,7 +40,24 @@ impl Node {
     /// # Errors
     /// What could not be made or started.
     pub async fn start(ground: Ground) -> anyhow::Result<Node> {
+        let program = std::env::current_exe().context("where this program is")?;
         let machines = make_machines(&ground.repository())?;
+        Node::with_machines(ground, machines, program).await
+    }
+
+    /// Builds a node around machines that lie on `ground`, and starts `program` as its daemon.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn with_machines(
+        ground: Ground,
+        machines: Vec<Machine>,
+        program: PathBuf,
+    ) -> anyhow::Result<Node> {
+        fs::write(
+            ground.repository().join(".ovsrepo"),
+            format!("OVS_REPO_UUID={REPOSITORY}\nOVS_REPO_ALIAS=demo\n"),
+        )?;
         let manager = StandInManager::start(
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             USER,
@@ -67,11 +84,8 @@ impl Node {
             configuration(&folder, &manager.endpoint()),
         )?;
         // The daemon answers nobody before it is ready, and the manager runs on this runtime.
-        let daemon = tokio::task::spawn_blocking(move || {
-            let program = std::env::current_exe().context("where this program is")?;
-            Daemon::start(&program, &folder)
-        })
-        .await??;
+        let daemon =
+            tokio::task::spawn_blocking(move || Daemon::start(&program, &folder)).await??;
         Ok(Node {
             daemon,
             machines,
@@ -130,10 +144,6 @@ impl Node {
 }
 
 fn make_machines(repository: &Path) -> anyhow::Result<Vec<Machine>> {
-    fs::write(
-        repository.join(".ovsrepo"),
-        format!("OVS_REPO_UUID={REPOSITORY}\nOVS_REPO_ALIAS=demo\n"),
-    )?;
     let machines = vec![
         Machine::create(repository, 1, "web server", &[256 << 20, 64 << 20])?,
         Machine::create(

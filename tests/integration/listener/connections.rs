@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coriolis_ovm_exporter::server::limits::Limits;
+use coriolis_ovm_exporter::config::Limits;
 use tokio::io::AsyncReadExt as _;
 
 use super::fixture::{Client, LIMITS, Server, eventually, within};

@@ -14,10 +14,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use coriolis_ovm_exporter::config::Limits;
 use coriolis_ovm_exporter::server::body_limit::{BodyLimits, read_json_body};
 use coriolis_ovm_exporter::server::connection::ConnectionHandle;
 use coriolis_ovm_exporter::server::connections::ConnectionRegistry;
-use coriolis_ovm_exporter::server::limits::Limits;
 use coriolis_ovm_exporter::server::listener::{Listener, Stopped};
 use coriolis_ovm_exporter::server::tls::{ServerTls, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -35,6 +35,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Long limits: a test shortens the one it is about.
 pub const LIMITS: Limits = Limits {
+    max_body: 64 << 10,
     max_connections: 2000,
     handshake_timeout: DEADLINE,
     header_timeout: DEADLINE,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use coriolis_ovm_exporter::server::limits::Limits;
+use coriolis_ovm_exporter::config::Limits;
 use tokio::io::AsyncWriteExt as _;
 
 use super::fixture::{Client, LIMITS, Server, eventually};

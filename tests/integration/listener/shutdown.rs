@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coriolis_ovm_exporter::server::limits::Limits;
+use coriolis_ovm_exporter::config::Limits;
 use coriolis_ovm_exporter::server::listener::{ListenError, Listener, Stopped};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coriolis_ovm_exporter::server::limits::Limits;
+use coriolis_ovm_exporter::config::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::fixture::{LIMITS, Server, eventually, within};

@@ -1,6 +1,7 @@
 //! What several topics share.
 
 pub mod counts;
+pub mod daemon;
 pub mod digest;
 pub mod manager;
 pub mod node;

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Installs the Debian packages that `make demo` (argument: demo) or `make test` (argument: test)
+# needs and does not find. As root it installs them, otherwise it names them.
+set -eu
+
+# A C compiler and make for the bundled SQLite, AWS-LC and OpenSSL; perl for OpenSSL's build.
+packages="gcc libc6-dev make perl db5.3-util xfsprogs mount util-linux"
+if [ "${1:-demo}" = test ]; then
+    # setpriv, prlimit, fincore and losetup come with util-linux, lsattr with e2fsprogs.
+    packages="$packages btrfs-progs e2fsprogs xfsdump python3 systemd dash procps curl"
+fi
+
+missing=""
+for package in $packages; do
+    # A package may be "provided" by another one: then dpkg knows no status of its own.
+    dpkg-query --show --showformat='${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' ||
+        missing="$missing $package"
+done
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "Please install, as root: apt-get install$missing" >&2
+        exit 1
+    fi
+    echo "Installing:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086 # a list of words
+    apt-get install --yes --no-install-recommends $missing >/dev/null 2>&1 || {
+        apt-get update --quiet >/dev/null
+        apt-get install --yes --no-install-recommends $missing >/dev/null
+    }
+fi
+
+if [ "${1:-demo}" = test ] && ! cargo nextest --version >/dev/null 2>&1; then
+    echo "Installing cargo-nextest"
+    cargo install --locked --quiet cargo-nextest
+fi

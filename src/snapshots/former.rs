@@ -1,0 +1,146 @@
+//! What stands where the index goes: a database of the first generation, or a damaged index.
+//! Neither is ever overwritten.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::error::SnapshotError;
+
+/// Suffix of a database of the first generation that was set aside.
+const FIRST_GENERATION: &str = "first-generation";
+/// Suffix of an index that SQLite cannot read.
+pub(super) const DAMAGED: &str = "damaged";
+
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Of a BoltDB meta page, little endian, behind the page's header of 16 bytes.
+const BOLT_MAGIC: [u8; 4] = 0xED0C_DAED_u32.to_le_bytes();
+
+/// Sets a BoltDB file aside, so that an index can be made under its name.
+///
+/// # Errors
+/// [`SnapshotError::CatalogForeign`] for a file of another kind; the file system's.
+pub(super) fn make_way(path: &Path) -> Result<(), SnapshotError> {
+    let mut head = Vec::new();
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other
+            .and_then(|file| file.take(20).read_to_end(&mut head))
+            .map_err(SnapshotError::io("cannot read", path))?,
+    };
+    if head.is_empty() || head.starts_with(SQLITE_MAGIC) {
+        return Ok(());
+    }
+    if head.get(16..20) == Some(&BOLT_MAGIC) {
+        return set_aside(path, FIRST_GENERATION);
+    }
+    Err(SnapshotError::CatalogForeign {
+        path: path.to_owned(),
+    })
+}
+
+/// Whether an error means that the file itself is bad, so that a new one helps.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// Renames a file to `<name>.<suffix>`, or to the first free `<name>.<suffix>-N`. What SQLite
+/// keeps beside it goes too.
+pub(super) fn set_aside(path: &Path, suffix: &str) -> Result<(), SnapshotError> {
+    let aside = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{suffix}"));
+        if number > 0 {
+            name.push(format!("-{number}"));
+        }
+        PathBuf::from(name)
+    };
+    for number in 0.. {
+        let target = aside(number);
+        // A link fails where there is a file; a rename would replace it.
+        match fs::hard_link(path, &target) {
+            Ok(()) => {
+                fs::remove_file(path).map_err(SnapshotError::io("cannot set aside", path))?;
+                for beside in ["-wal", "-shm"] {
+                    let mut name = path.as_os_str().to_owned();
+                    name.push(beside);
+                    let _ = fs::remove_file(name);
+                }
+                tracing::warn!("{} was set aside as {}", path.display(), target.display());
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(SnapshotError::io("cannot set aside", path)(error)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalog::Catalog;
+    use super::*;
+
+    fn bolt() -> Vec<u8> {
+        let mut page = vec![0; 4096];
+        page[16..20].copy_from_slice(&BOLT_MAGIC);
+        page
+    }
+
+    #[test]
+    fn a_first_generation_database_is_set_aside_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("exporter.db");
+        for name in [
+            "exporter.db.first-generation",
+            "exporter.db.first-generation-1",
+        ] {
+            fs::write(&path, bolt()).unwrap();
+            Catalog::open(&path).unwrap();
+            assert_eq!(fs::read(folder.path().join(name)).unwrap(), bolt());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_damaged_index_is_set_aside_and_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("exporter.db");
+        drop(Catalog::open(&path).unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[16..].fill(0xA5);
+        fs::write(&path, &bytes).unwrap();
+        let catalog = Catalog::open(&path).unwrap();
+        assert!(catalog.snapshots(None).unwrap().is_empty());
+        assert_eq!(
+            fs::read(folder.path().join("exporter.db.damaged")).unwrap(),
+            bytes
+        );
+    }
+
+    #[test]
+    fn a_foreign_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("exporter.db");
+        fs::write(&path, "somebody's notes, longer than any header").unwrap();
+        let error = Catalog::open(&path).unwrap_err();
+        assert!(
+            matches!(error, SnapshotError::CatalogForeign { .. }),
+            "{error}"
+        );
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_shared_file_system_is_refused_by_its_kind() {
+        // No cluster file system can be mounted here; the rule itself is a pure function.
+        use crate::sys::file_system::Kind;
+        assert!(Kind::Ocfs2.is_shared() && Kind::Nfs.is_shared());
+        assert!(!Kind::Xfs.is_shared() && !Kind::Other(0xEF53).is_shared());
+    }
+}
