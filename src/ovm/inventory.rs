@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::agent::{AgentDatabases, AgentRepository};
-use super::repository::{Repository, RepositorySource};
+use super::repository::{Mount, Repository, RepositorySource};
 use super::vm_config::VmConfig;
+use super::warning_log::WarningLog;
 
 /// A virtual machine, as its vm.cfg describes it.
 #[derive(Debug, Clone)]
@@ -30,7 +32,8 @@ pub struct Vm {
 pub struct Inventory {
     /// Ordered by id.
     pub vms: Vec<Vm>,
-    /// What is wrong with the node as a whole, in words for people.
+    /// All that is wrong, with each machine and with the folders that hold them, in words for
+    /// people.
     pub warnings: Vec<String>,
 }
 
@@ -55,13 +58,19 @@ impl Inventory {
 #[derive(Debug, Clone)]
 pub struct NodeFiles {
     agent: AgentDatabases,
+    repository_log: Arc<WarningLog>,
+    machine_log: Arc<WarningLog>,
 }
 
 impl NodeFiles {
     /// A node whose agent keeps its databases there.
     #[must_use]
     pub fn new(agent: AgentDatabases) -> NodeFiles {
-        NodeFiles { agent }
+        NodeFiles {
+            agent,
+            repository_log: Arc::default(),
+            machine_log: Arc::default(),
+        }
     }
 
     /// The agent's databases.
@@ -70,13 +79,24 @@ impl NodeFiles {
         &self.agent
     }
 
-    /// Every repository that the agent knows, and what could not be read. Blocks.
+    /// Every repository that the agent knows, and what is wrong: what could not be read, and which
+    /// of them are not there. Blocks.
     #[must_use]
     pub fn look_at_repositories(&self) -> (Vec<Repository>, Vec<String>) {
-        match self.agent.repositories() {
+        let (repositories, mut warnings) = match self.agent.repositories() {
             Ok((known, warnings)) => (known.into_iter().map(look_at).collect(), warnings),
             Err(error) => (Vec::new(), vec![error.to_string()]),
+        };
+        for repository in &repositories {
+            if let Mount::Missing(reason) = &repository.mount {
+                warnings.push(format!(
+                    "repository {} cannot be used: {reason}",
+                    repository.id
+                ));
+            }
         }
+        self.repository_log.tell(&warnings);
+        (repositories, warnings)
     }
 
     /// Every virtual machine of those repositories that are mounted. Blocks.
@@ -103,17 +123,23 @@ impl NodeFiles {
             .vms
             .sort_by(|one, other| (&one.id, &one.repository).cmp(&(&other.id, &other.repository)));
         mark_ambiguous(&mut inventory.vms);
+        for vm in &inventory.vms {
+            for warning in &vm.warnings {
+                let warning = format!("virtual machine {}: {warning}", vm.id);
+                // Machines of one id say the same of each other.
+                if inventory.warnings.last() != Some(&warning) {
+                    inventory.warnings.push(warning);
+                }
+            }
+        }
+        self.machine_log.tell(&inventory.warnings);
         inventory
     }
 }
 
 impl RepositorySource for NodeFiles {
     fn repositories(&self) -> Vec<Repository> {
-        let (repositories, warnings) = self.look_at_repositories();
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        repositories
+        self.look_at_repositories().0
     }
 }
 
@@ -154,10 +180,7 @@ fn read_vm(directory: &Path, id: String, repository: &str) -> Option<Vm> {
             let warnings = config.warnings.clone();
             (Some(config), warnings)
         }
-        Err(error) => {
-            tracing::warn!("{error}");
-            (None, vec![error.to_string()])
-        }
+        Err(error) => (None, vec![error.to_string()]),
     };
     Some(Vm {
         id,

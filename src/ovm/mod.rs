@@ -8,3 +8,4 @@ pub mod manager;
 pub mod pickle;
 pub mod repository;
 pub mod vm_config;
+pub mod warning_log;

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::catalog::Copy;
 use super::error::SnapshotError;
 use super::manifest::{self, Disk, Manifest, Place, State};
 use super::probe::Ability;
@@ -82,8 +83,28 @@ impl Snapshots {
             undo(&manifest, &repositories);
             return Err(error);
         }
+        self.index(&manifest, &repositories);
         drop(locks);
         Ok(Snapshot::made(manifest))
+    }
+
+    /// Puts a new snapshot into the catalog, so that it is known, and waits, when one of its
+    /// repositories is unmounted before anybody has asked for it.
+    fn index(&self, manifest: &Manifest, repositories: &[Repository]) {
+        for repository in repositories {
+            let stamp = Shelf::of(&repository.mount_point).stamp(manifest.id);
+            let Ok(stamp) = stamp else { continue };
+            let noted = self.catalog.put(&Copy {
+                repository: repository.id.clone(),
+                mount_point: repository.mount_point.clone(),
+                stamp,
+                manifest: manifest.clone(),
+            });
+            if let Err(error) = noted {
+                // It is the next listing's to do then.
+                tracing::warn!(snapshot = %manifest.id, "not in the index yet: {error}");
+            }
+        }
     }
 
     fn open_sources<'s>(&self, subject: &'s Subject) -> Result<Vec<Source<'s>>, SnapshotError> {
@@ -247,6 +268,7 @@ fn publish(manifest: &mut Manifest, repositories: &[Repository]) -> Result<(), S
             &shelf.directory(manifest.id),
         ))?;
     }
+    manifest.state = State::Ready;
     Ok(())
 }
 

@@ -25,6 +25,7 @@ impl Snapshots {
                 self.refresh_one(repository, &mut warnings)?;
             }
         }
+        self.warning_log.tell(&warnings);
         Ok(warnings)
     }
 
@@ -52,6 +53,22 @@ impl Snapshots {
         };
         for entry in entries {
             let warning = match entry {
+                // With nothing but what is ours it is being made or removed.
+                Entry::Unfinished(id) => {
+                    let foreign = shelf.foreign_in_unfinished(id).unwrap_or_default();
+                    warnings.extend(foreign.into_iter().map(|path| {
+                        format!(
+                            "{} is not this version's work, which leaves it alone: the snapshot \
+                             that it belonged to is gone, remove it by hand",
+                            path.display()
+                        )
+                    }));
+                    None
+                }
+                Entry::Foreign(path) => Some(format!(
+                    "{} was not made by this program, which leaves it alone",
+                    path.display()
+                )),
                 Entry::Snapshot(id, stamp) => {
                     let row = known.remove(&id);
                     self.refresh_copy(repository, &shelf, id, &stamp, row.as_ref())?
@@ -64,7 +81,6 @@ impl Snapshots {
                     "{} has no manifest: it was not made by this program, which leaves it alone",
                     shelf.directory(id).display()
                 )),
-                Entry::Unfinished(_) => None,
             };
             warnings.extend(warning);
         }
@@ -126,9 +142,7 @@ impl Snapshots {
     /// The catalog's own.
     pub fn all(&self, vm_id: Option<&str>) -> Result<Vec<Snapshot>, SnapshotError> {
         let repositories = self.repositories.repositories();
-        for warning in self.refresh(&repositories)? {
-            tracing::warn!("{warning}");
-        }
+        self.refresh(&repositories)?;
         let reach = Reach::of(&repositories);
         let mut snapshots = Vec::new();
         for id in self.catalog.snapshots(vm_id)? {

@@ -35,6 +35,7 @@ pub use subject::{DiskVerdict, Need};
 
 use crate::config;
 use crate::ovm::repository::{Repository, RepositorySource};
+use crate::ovm::warning_log::WarningLog;
 use catalog::Catalog;
 use locks::VmLocks;
 use probe::CloneProbe;
@@ -46,6 +47,7 @@ pub struct Snapshots {
     catalog: Catalog,
     probe: CloneProbe,
     locks: VmLocks,
+    warning_log: WarningLog,
     settings: config::Snapshots,
     node: String,
 }
@@ -66,6 +68,7 @@ impl Snapshots {
             catalog: Catalog::open(db_file)?,
             probe: CloneProbe::default(),
             locks: VmLocks::default(),
+            warning_log: WarningLog::default(),
             settings,
             node,
         })

@@ -122,7 +122,8 @@ fn clear_all(repository: &Repository, recovered: &mut Recovered) {
     }
 }
 
-/// Clears a directory that has no name of its own. False when somebody is at work on it.
+/// Clears a directory that has no name of its own. False when somebody is at work on it, and when
+/// it is not for us to clear or not all of it.
 fn clear(repository: &str, shelf: &Shelf, id: Uuid) -> Result<bool, SnapshotError> {
     let hidden = shelf.unfinished(id);
     let directory = match open_directory(&hidden) {
@@ -135,8 +136,12 @@ fn clear(repository: &str, shelf: &Shelf, id: Uuid) -> Result<bool, SnapshotErro
         return Ok(false);
     };
     // Whatever disks it has are in it and nowhere else. Without a manifest there are none.
-    if let Ok(Ok(manifest)) = shelf.read_unfinished(id) {
-        delete::remove_disks(&hidden, repository, &manifest)?;
+    match shelf.read_unfinished(id) {
+        Ok(Ok(manifest)) => delete::remove_disks(&hidden, repository, &manifest)?,
+        // Of a newer release: only that one knows what is in it, and needs this to know it.
+        Ok(Err(_)) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(SnapshotError::io("cannot read", &hidden)(error)),
     }
     shelf
         .remove_emptied(&hidden)

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::manifest::{self, Manifest, ManifestError, State};
+use super::probe::SCRATCH;
 use crate::sys::durable;
 use crate::sys::flock::Flock;
 
@@ -52,6 +53,8 @@ pub enum Entry {
     Unmatched(Uuid),
     /// A directory whose manifest cannot be looked at.
     Unreadable(Uuid, io::Error),
+    /// Anything else.
+    Foreign(PathBuf),
 }
 
 impl Shelf {
@@ -100,7 +103,7 @@ impl Shelf {
         }
     }
 
-    /// All that lies here and concerns us; other things are left alone and not mentioned.
+    /// All that lies here, except the scratch files of trial clones.
     ///
     /// # Errors
     /// The file system's. A shelf that was never made is empty.
@@ -113,11 +116,16 @@ impl Shelf {
         for item in listing {
             let item = item?;
             let name = item.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if let Some(id) = name.strip_prefix(UNFINISHED).and_then(parse_id) {
-                entries.push(Entry::Unfinished(id));
-            } else if let Some(id) = parse_id(name) {
-                match self.stamp(id) {
+            let name = name.to_str().unwrap_or_default();
+            if name.starts_with(SCRATCH) {
+                continue;
+            }
+            // A symbolic link is no directory here.
+            let is_directory = item.file_type().is_ok_and(|kind| kind.is_dir());
+            let hidden = name.strip_prefix(UNFINISHED).and_then(parse_id);
+            match (is_directory, hidden, parse_id(name)) {
+                (true, Some(id), _) => entries.push(Entry::Unfinished(id)),
+                (true, None, Some(id)) => match self.stamp(id) {
                     Ok(stamp) => entries.push(Entry::Snapshot(id, stamp)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         // Or deleted since it was listed.
@@ -125,13 +133,42 @@ impl Shelf {
                             entries.push(Entry::Unmatched(id));
                         }
                     }
-                    // Not a directory at all.
-                    Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
                     Err(error) => entries.push(Entry::Unreadable(id, error)),
-                }
+                },
+                _ => entries.push(Entry::Foreign(item.path())),
             }
         }
         Ok(entries)
+    }
+
+    /// What lies in an unfinished directory and is none of ours: nothing that every snapshot has,
+    /// and no disk that the manifest names. With a manifest that cannot be read, everything.
+    ///
+    /// # Errors
+    /// The file system's; NotFound where the directory is gone.
+    pub fn foreign_in_unfinished(&self, id: Uuid) -> io::Result<Vec<PathBuf>> {
+        let manifest = match self.read_unfinished(id) {
+            Ok(Err(_)) => return Ok(vec![self.unfinished(id)]),
+            Ok(Ok(manifest)) => Some(manifest),
+            Err(_) => None,
+        };
+        let own = [manifest::FILE_NAME, TOMBSTONE];
+        let mut foreign = Vec::new();
+        for item in fs::read_dir(self.unfinished(id))? {
+            let item = item?;
+            let name = item.file_name();
+            let is_ours = name.to_str().is_some_and(|name| {
+                own.iter()
+                    .any(|own| name == *own || name == durable::temporary(own))
+                    || manifest
+                        .as_ref()
+                        .is_some_and(|manifest| manifest.disk(name).is_some())
+            });
+            if !is_ours {
+                foreign.push(item.path());
+            }
+        }
+        Ok(foreign)
     }
 
     /// The stamp of a snapshot's manifest.

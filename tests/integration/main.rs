@@ -7,6 +7,7 @@ mod berkeley_db;
 mod defects;
 mod error_table;
 mod first_steps;
+mod inventory;
 mod listener;
 mod manager;
 mod old_client;

@@ -3,6 +3,8 @@
 pub mod api;
 pub mod counts;
 pub mod daemon;
+pub mod digest;
 pub mod manager;
 pub mod node;
 pub mod wire;
+pub mod wait;
