@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod berkeley_db;
+mod comparison;
 mod first_steps;
 mod listener;
 mod manager;
