@@ -133,10 +133,14 @@ impl Guest {
             _ => BLOCK,
         };
         let offset = self.random.random_range(0..size.max(1)) / unit * unit;
-        let shift = self.random.random_range(0..21);
-        let length = self.random.random_range(1..=1_u64 << shift);
-        let length = length.next_multiple_of(unit).min(1 << 20);
+        let length = self.length().next_multiple_of(unit);
         (offset, length.min(size.saturating_sub(offset)))
+    }
+
+    /// From a byte to a megabyte, short ones as likely as long ones.
+    fn length(&mut self) -> u64 {
+        let shift = self.random.random_range(0..=20);
+        self.random.random_range(1..=1_u64 << shift)
     }
 
     fn noise(&mut self, length: u64) -> Vec<u8> {
@@ -157,9 +161,10 @@ impl Guest {
         match deed {
             Deed::Write => {
                 // May go past the end.
-                let length = length.max(self.random.random_range(1..5000));
-                let bytes = self.noise(length.min(LARGEST - offset));
+                let length = self.length().min(LARGEST - offset);
+                let bytes = self.noise(length);
                 self.file.write_all_at(&bytes, offset).unwrap();
+                told = format!("Write {offset}+{length}");
             }
             Deed::WriteZeros => {
                 let bytes = vec![0; usize::try_from(length).unwrap()];
@@ -192,7 +197,7 @@ impl Guest {
                 told = format!("Shorten to {size}");
             }
             Deed::Grow => {
-                let size = (self.size() + length).min(LARGEST);
+                let size = (self.size() + 4 * self.length()).min(LARGEST);
                 self.file.set_len(size).unwrap();
                 told = format!("Grow to {size}");
             }

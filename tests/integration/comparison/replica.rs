@@ -9,12 +9,13 @@ use coriolis_ovm_exporter::sys::aligned::AlignedBuffer;
 
 const BLOCK: usize = 4096;
 const STEP: usize = 1 << 20;
+const STALE: u8 = 0xEE;
 
 /// What pairs of snapshots came to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tally {
     pub pairs: u64,
-    /// Bytes that differ.
+    /// Bytes that differ, or that the older snapshot's disk did not reach.
     pub changed: u64,
     /// Bytes of the blocks of 4 KiB in which any byte differs.
     pub changed_blocks: u64,
@@ -50,7 +51,8 @@ pub fn apply(comparison: &Comparison, disk: &DiskComparison, base: &[u8], now: &
     assert_eq!(disk.disk.size, now.len() as u64, "the size that is told");
     check_order(&disk.ranges, disk.disk.size);
     let mut replica = base.to_vec();
-    replica.resize(now.len(), 0);
+    // What a volume holds behind the disk's former end is anybody's guess.
+    replica.resize(now.len(), STALE);
     let mut changed = 0;
     let mut changed_blocks = 0;
     for (was, is) in replica.chunks(BLOCK).zip(now.chunks(BLOCK)) {

@@ -27,9 +27,10 @@ fn a_snapshot_file_cannot_be_removed_by_hand() {
         );
         assert!(snapshot.manifest.disks[0].sealed);
         assert_eq!(snapshot.manifest.warnings, Vec::<String>::new());
+        let elsewhere = disk_in(&ground, "elsewhere.img");
         for command in [
             vec!["rm", "-f", text(&file)],
-            vec!["mv", text(&file), "/tmp/"],
+            vec!["mv", text(&file), text(&elsewhere)],
             vec!["truncate", "-s", "0", text(&file)],
             vec!["touch", text(&file)],
         ] {

@@ -1,6 +1,6 @@
 //! What several topics share.
 
-pub mod daemon;
 pub mod counts;
+pub mod daemon;
 pub mod manager;
 pub mod node;
