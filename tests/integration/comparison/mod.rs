@@ -5,6 +5,7 @@
 //! cannot promise that has to be refused.
 
 mod differential;
+mod encoded;
 mod exactness;
 mod guest;
 mod house;
