@@ -85,6 +85,10 @@ impl Snapshots {
         }
         self.index(&manifest, &repositories);
         drop(locks);
+        // So that it is known to wait, should its repository go away before anybody has listed it.
+        if let Err(error) = self.refresh(&repositories) {
+            tracing::warn!(snapshot = %manifest.id, "not in the index yet: {error}");
+        }
         Ok(Snapshot::made(manifest))
     }
 

@@ -6,6 +6,7 @@
 mod berkeley_db;
 mod defects;
 mod error_table;
+mod comparison;
 mod first_steps;
 mod inventory;
 mod listener;
