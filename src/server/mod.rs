@@ -15,7 +15,6 @@ mod disk_body;
 mod disks;
 mod error;
 mod extract;
-pub mod limits;
 pub mod listener;
 mod login;
 pub mod login_throttle;

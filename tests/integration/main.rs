@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod berkeley_db;
+mod comparison;
 mod defects;
 mod error_table;
-mod comparison;
 mod first_steps;
 mod inventory;
 mod listener;

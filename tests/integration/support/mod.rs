@@ -6,5 +6,5 @@ pub mod daemon;
 pub mod digest;
 pub mod manager;
 pub mod node;
-pub mod wire;
 pub mod wait;
+pub mod wire;
