@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod berkeley_db;
+mod concurrency;
+mod crash;
 mod first_steps;
 mod inventory;
 mod listener;
