@@ -113,6 +113,7 @@ impl Snapshots {
                     .iter()
                     .any(|place| place.repository == repository.id)
                 {
+                    self.catalog.forget(id, &repository.id)?;
                     return refused(format!(
                         "its manifest does not name repository {}: it was copied here from elsewhere",
                         repository.id
@@ -126,7 +127,11 @@ impl Snapshots {
                 })?;
                 Ok(None)
             }
-            Ok((Err(error), _)) => refused(error.to_string()),
+            // What an older manifest said is not true any more.
+            Ok((Err(error), _)) => {
+                self.catalog.forget(id, &repository.id)?;
+                refused(error.to_string())
+            }
             // Deleted between the listing and now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.catalog.forget(id, &repository.id)?;

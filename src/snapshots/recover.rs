@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::error::SnapshotError;
 use super::locks::lock_directory;
 use super::manifest::State;
-use super::probe::SCRATCH;
 use super::shelf::{Entry, Shelf, open_directory};
 use super::snapshot::{Snapshot, Standing};
 use super::{Snapshots, delete};
@@ -68,7 +67,7 @@ impl Snapshots {
     pub fn remove_scratch(&self) {
         for repository in self.repositories.repositories() {
             if repository.status().is_some()
-                && let Err(error) = Shelf::of(&repository.mount_point).remove_scratch(SCRATCH)
+                && let Err(error) = Shelf::of(&repository.mount_point).remove_scratch()
             {
                 tracing::warn!("{}: {error}", repository.mount_point.display());
             }

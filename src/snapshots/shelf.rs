@@ -117,7 +117,7 @@ impl Shelf {
             let item = item?;
             let name = item.file_name();
             let name = name.to_str().unwrap_or_default();
-            if name.starts_with(SCRATCH) {
+            if is_scratch(name) {
                 continue;
             }
             // A symbolic link is no directory here.
@@ -341,22 +341,27 @@ impl Shelf {
     ///
     /// # Errors
     /// The file system's.
-    pub fn remove_scratch(&self, prefix: &str) -> io::Result<()> {
+    pub fn remove_scratch(&self) -> io::Result<()> {
         let listing = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
         for item in listing {
             let item = item?;
-            let name = item.file_name();
-            let id = name.to_str().and_then(|name| name.strip_prefix(prefix));
-            let id = id.map(|id| id.strip_suffix(CLONE).unwrap_or(id));
-            if id.and_then(parse_id).is_some() {
+            if item.file_name().to_str().is_some_and(is_scratch) {
                 remove_if_there(&item.path())?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether this is the name of a trial clone's scratch file.
+fn is_scratch(name: &str) -> bool {
+    name.strip_prefix(SCRATCH)
+        .map(|id| id.strip_suffix(CLONE).unwrap_or(id))
+        .and_then(parse_id)
+        .is_some()
 }
 
 /// Removes a file; that there is none is fine.

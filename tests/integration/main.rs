@@ -7,6 +7,8 @@ mod berkeley_db;
 mod comparison;
 mod defects;
 mod error_table;
+mod concurrency;
+mod crash;
 mod first_steps;
 mod inventory;
 mod listener;

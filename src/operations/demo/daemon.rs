@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -99,6 +99,30 @@ impl Daemon {
         self.child.kill()?;
         self.child.wait().map(drop)
     }
+
+    /// Tells it to end, with SIGTERM.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn terminate(&self) -> io::Result<()> {
+        let id = i32::try_from(self.child.id()).map_err(io::Error::other)?;
+        Ok(kill(Pid::from_raw(id), Signal::SIGTERM)?)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] when that takes too long; the kernel's.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
 }
 
 fn said(folder: &Path, what: &str) -> String {
@@ -108,17 +132,14 @@ fn said(folder: &Path, what: &str) -> String {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if let Ok(id) = i32::try_from(self.child.id()) {
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        // One that has been waited for is no longer there to be told.
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
         }
-        let deadline = Instant::now() + PATIENCE;
-        while let Ok(None) = self.child.try_wait() {
-            if Instant::now() > deadline {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        let _ = self.terminate();
+        if self.wait().is_err() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
     }
 }

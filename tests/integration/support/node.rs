@@ -212,6 +212,11 @@ impl TestNode {
         }
     }
 
+    /// Hands the daemon over, to be ended in a way of one's own.
+    pub fn take_daemon(&mut self) -> Daemon {
+        self.daemon.take().unwrap()
+    }
+
     pub fn daemon_id(&self) -> u32 {
         self.daemon.as_ref().unwrap().id()
     }

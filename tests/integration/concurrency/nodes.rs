@@ -1,0 +1,197 @@
+//! Two nodes of a pool: two daemons, each with its own index, on the same repositories.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use coriolis_ovm_exporter::client::Client;
+use coriolis_ovm_exporter::operations::demo::daemon::Daemon;
+use coriolis_ovm_exporter::operations::demo::guest::Random;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::is_expected;
+use crate::support::counts::count;
+use crate::support::digest;
+use crate::support::node::{Kind, PASSWORD, TestNode, USER};
+
+/// Another node, which sees what the first one sees.
+struct Neighbour {
+    daemon: Daemon,
+    _folder: TempDir,
+}
+
+impl Neighbour {
+    fn of(node: &TestNode) -> Neighbour {
+        let folder = tempfile::tempdir().unwrap();
+        let config = fs::read_to_string(node.path("config.toml")).unwrap();
+        // Its own index, log and secret; the rest is shared.
+        let own = |config: String, name: &str| {
+            let path = |path: &Path| path.display().to_string();
+            config.replace(&path(&node.path(name)), &path(&folder.path().join(name)))
+        };
+        let config = own(own(config, "exporter.db"), "exporter.log");
+        fs::write(folder.path().join("config.toml"), config).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"));
+        Neighbour {
+            daemon: Daemon::start(program, folder.path()).unwrap(),
+            _folder: folder,
+        }
+    }
+
+    async fn client(&self, node: &TestNode) -> Client {
+        let endpoint = format!("https://{}", self.daemon.address());
+        Client::login(&endpoint, USER, PASSWORD, &node.trust())
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_makes_the_other_one_has_at_once() {
+    let node = TestNode::new(&[Kind::Xfs, Kind::Btrfs]).await;
+    let neighbour = Neighbour::of(&node);
+    let machine = node.machine(0, 1, &[1 << 20, 1 << 20]);
+    let (here, there) = (node.client().await, neighbour.client(&node).await);
+    for _ in 0..count(5, 50) {
+        let base = here.create_snapshot(&machine.id).await.unwrap();
+        assert_eq!(there.vm(&machine.id).await.unwrap().snapshots, [base.id]);
+        let mut bytes = fs::read(&machine.disks[0]).unwrap();
+        bytes[8192..12288]
+            .iter_mut()
+            .for_each(|byte| *byte = byte.wrapping_add(1));
+        fs::write(&machine.disks[0], bytes).unwrap();
+        let newer = there.create_snapshot(&machine.id).await.unwrap();
+        assert!(newer.created_at > base.created_at);
+        assert_eq!(
+            here.vm(&machine.id).await.unwrap().snapshots,
+            [base.id, newer.id]
+        );
+        for client in [&here, &there] {
+            let changes = client
+                .snapshot(&machine.id, newer.id, Some(base.id))
+                .await
+                .unwrap();
+            let named: u64 = changes.disks[0]
+                .chunks
+                .iter()
+                .map(|chunk| chunk.length)
+                .sum();
+            assert!(named >= 4096, "{changes:#?}");
+            assert!(changes.disks[1].chunks.is_empty(), "{changes:#?}");
+            let sum = digest::of_download(client, &newer, &newer.disks[0])
+                .await
+                .unwrap();
+            assert_eq!(sum, digest::of_file(&machine.disks[0]));
+        }
+        // Each deletes what the other one made.
+        there.delete_snapshot(&machine.id, base.id).await.unwrap();
+        assert_eq!(here.vm(&machine.id).await.unwrap().snapshots, [newer.id]);
+        let error = here.snapshot(&machine.id, base.id, None).await.unwrap_err();
+        assert!(error.to_string().contains("404"), "{error}");
+        let error = here
+            .snapshot(&machine.id, newer.id, Some(base.id))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("404"), "{error}");
+        here.delete_snapshot(&machine.id, newer.id).await.unwrap();
+        assert!(there.vm(&machine.id).await.unwrap().snapshots.is_empty());
+    }
+    assert!(
+        node.snapshot_files().is_empty(),
+        "{:#?}",
+        node.snapshot_files()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raced_creates_and_deletes_lose_nothing_and_leave_nothing() {
+    let seed = getrandom::u64().unwrap();
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let node = TestNode::new(&[Kind::Xfs, Kind::Btrfs]).await;
+    let neighbour = Neighbour::of(&node);
+    let disks = [0, 1].map(|repository| {
+        let path = node.repositories[repository]
+            .path()
+            .join("VirtualDisks/a disk.img");
+        fs::write(&path, vec![3; 64 << 10]).unwrap();
+        path.display().to_string()
+    });
+    let id = "0004fb0000060000ccaf98a0baa2c186";
+    node.vm_cfg(
+        0,
+        id,
+        &format!(
+            "name = '{id}'\ndisk = ['file:{},xvda,w', 'file:{},xvdb,w']\n",
+            disks[0], disks[1]
+        ),
+    );
+    let clients = [node.client().await, neighbour.client(&node).await];
+    let mut kept: BTreeSet<Uuid> = BTreeSet::new();
+    for _ in 0..count(30, 200) {
+        // Both delete the same ones, and both make one, at the same time.
+        let doomed: Vec<Uuid> = kept
+            .iter()
+            .copied()
+            .filter(|_| random.below(2) == 0)
+            .collect();
+        let mut at_work = Vec::new();
+        for client in &clients {
+            for id_of_doomed in &doomed {
+                let (client, doomed) = (client.clone(), *id_of_doomed);
+                at_work.push(tokio::spawn(async move {
+                    client.delete_snapshot(id, doomed).await.map(|()| None)
+                }));
+            }
+            let client = client.clone();
+            at_work.push(tokio::spawn(async move {
+                client
+                    .create_snapshot(id)
+                    .await
+                    .map(|snapshot| Some(snapshot.id))
+            }));
+        }
+        kept.retain(|id| !doomed.contains(id));
+        for task in at_work {
+            let done = tokio::time::timeout(Duration::from_secs(60), task);
+            match done.await.expect("a deadlock").unwrap() {
+                Ok(made) => kept.extend(made),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        for client in &clients {
+            let listed: BTreeSet<Uuid> =
+                client.vm(id).await.unwrap().snapshots.into_iter().collect();
+            assert_eq!(listed, kept);
+        }
+    }
+    // A purge through one while the other one still makes some: no more than those are left.
+    let maker = clients[1].clone();
+    let making = tokio::spawn(async move {
+        for _ in 0..10 {
+            if let Err(error) = maker.create_snapshot(id).await {
+                assert!(is_expected(&error), "{error}");
+            }
+        }
+    });
+    let purge = || {
+        let url = format!("{}/api/v1/vms/{id}/snapshots", node.endpoint());
+        node.http()
+            .delete(url)
+            .bearer_auth(clients[0].token())
+            .send()
+    };
+    for _ in 0..10 {
+        let status = purge().await.unwrap().status();
+        assert!(status == 200 || status == 503, "{status}");
+    }
+    making.await.unwrap();
+    assert_eq!(purge().await.unwrap().status(), 200);
+    assert!(
+        node.snapshot_files().is_empty(),
+        "{:#?}",
+        node.snapshot_files()
+    );
+}
