@@ -85,10 +85,6 @@ impl Snapshots {
         }
         self.index(&manifest, &repositories);
         drop(locks);
-        // So that it is known to wait, should its repository go away before anybody has listed it.
-        if let Err(error) = self.refresh(&repositories) {
-            tracing::warn!(snapshot = %manifest.id, "not in the index yet: {error}");
-        }
         Ok(Snapshot::made(manifest))
     }
 
@@ -261,18 +257,14 @@ impl Snapshots {
 
 /// Says ready, in every repository.
 fn publish(manifest: &mut Manifest, repositories: &[Repository]) -> Result<(), SnapshotError> {
-    let ready = Manifest {
-        state: State::Ready,
-        ..manifest.clone()
-    };
+    manifest.state = State::Ready;
     for repository in repositories {
         let shelf = Shelf::of(&repository.mount_point);
-        shelf.write_manifest(&ready).map_err(SnapshotError::io(
+        shelf.write_manifest(manifest).map_err(SnapshotError::io(
             "cannot write the manifest in",
             &shelf.directory(manifest.id),
         ))?;
     }
-    manifest.state = State::Ready;
     Ok(())
 }
 
