@@ -48,6 +48,31 @@ impl Tally {
 
 /// Brings a replica of `base` up to date and holds it against the newer snapshot's bytes.
 pub fn apply(comparison: &Comparison, disk: &DiskComparison, base: &[u8], now: &[u8]) -> Tally {
+    apply_from(disk, base, now, |replica| {
+        fetch(&comparison.snapshot, disk, replica);
+    })
+}
+
+/// The same without reading the snapshot once more: `now` has its bytes.
+pub fn apply_known(disk: &DiskComparison, base: &[u8], now: &[u8]) -> Tally {
+    apply_from(disk, base, now, |replica| {
+        for range in &disk.ranges {
+            let (start, end) = (range.start, range.end());
+            let inside = usize::try_from(start).unwrap()..usize::try_from(end).unwrap();
+            match range.kind {
+                RangeKind::Zero => replica[inside].fill(0),
+                RangeKind::Data => replica[inside.clone()].copy_from_slice(&now[inside]),
+            }
+        }
+    })
+}
+
+fn apply_from(
+    disk: &DiskComparison,
+    base: &[u8],
+    now: &[u8],
+    fetch: impl FnOnce(&mut [u8]),
+) -> Tally {
     assert_eq!(disk.disk.size, now.len() as u64, "the size that is told");
     check_order(&disk.ranges, disk.disk.size);
     let mut replica = base.to_vec();
@@ -61,7 +86,7 @@ pub fn apply(comparison: &Comparison, disk: &DiskComparison, base: &[u8], now: &
             changed += differing(was, is);
         }
     }
-    fetch(&comparison.snapshot, disk, &mut replica);
+    fetch(&mut replica);
     let missed = if replica == now {
         0
     } else {
