@@ -35,7 +35,7 @@ fn replicas_stay_identical_on_btrfs_compressed() {
     run(Kind::BtrfsCompressed);
 }
 
-/// A snapshot, its bytes when it was taken, and what the guest did since the one before.
+/// A snapshot, and its bytes when it was taken.
 struct Taken {
     snapshot: Snapshot,
     bytes: Vec<u8>,

@@ -159,7 +159,7 @@ fn a_balance_runs_while_snapshots_are_compared() {
             moves
         });
         let mut failure = None;
-        for number in 0..count(60, 3000) {
+        for number in 0..count(60, 1000) {
             // Reading bytes while a balance reads and writes is slow: not often.
             let at = if number % 20 == 0 {
                 2
