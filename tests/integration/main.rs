@@ -5,10 +5,10 @@
 
 mod berkeley_db;
 mod comparison;
-mod defects;
-mod error_table;
 mod concurrency;
 mod crash;
+mod defects;
+mod error_table;
 mod first_steps;
 mod inventory;
 mod listener;
