@@ -22,6 +22,8 @@ use crate::snapshots::Snapshots;
 
 /// How often leftovers of crashes, here or on other nodes, are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(60);
+/// How long the start waits for that.
+const RECOVER_AT_START: Duration = Duration::from_secs(10);
 /// Beside `db_file`.
 const PIN_FILE: &str = "manager-pin";
 
@@ -68,7 +70,13 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
     let interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let snapshots = app.snapshots.clone();
-    recover(&snapshots, true).await;
+    // A file system that hangs must not keep the others from being served.
+    if tokio::time::timeout(RECOVER_AT_START, recover(&snapshots, true))
+        .await
+        .is_err()
+    {
+        tracing::warn!("looking for leftovers takes long; it goes on beside the requests");
+    }
     let listener = Listener::bind(config.api.listen_address(), config.api.limits)?;
     let address = listener.address();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
