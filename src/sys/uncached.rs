@@ -43,10 +43,14 @@ impl UncachedFile {
                 "not a regular file",
             ));
         }
-        Ok(UncachedFile {
+        let file = UncachedFile {
             size: metadata.len(),
             file,
-        })
+        };
+        // Where a read goes through the cache all the same, the kernel would read ahead of it, and
+        // what arrives after the last page was dropped would stay.
+        file.advise(0, 0, libc::POSIX_FADV_RANDOM);
+        Ok(file)
     }
 
     /// The file's size when it was opened, bytes.
@@ -106,17 +110,18 @@ impl UncachedFile {
     /// Tells the kernel that the pages of a stretch are not needed. Costs nothing where none are
     /// cached.
     fn drop_pages(&self, offset: u64, length: u64) {
+        self.advise(offset, length, libc::POSIX_FADV_DONTNEED);
+    }
+
+    /// Tells the kernel what to do with the pages of a stretch; of length 0 it is the rest of the
+    /// file.
+    fn advise(&self, offset: u64, length: u64, advice: libc::c_int) {
         let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else {
             return;
         };
         // SAFETY: the descriptor is open; the call takes numbers only. Its advice may be ignored.
         unsafe {
-            libc::posix_fadvise64(
-                self.file.as_raw_fd(),
-                offset,
-                length,
-                libc::POSIX_FADV_DONTNEED,
-            );
+            libc::posix_fadvise64(self.file.as_raw_fd(), offset, length, advice);
         }
     }
 }
