@@ -88,7 +88,9 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         SnapshotError::BaseNotOlder { .. } | SnapshotError::Incompatible { .. } => {
             StatusCode::BAD_REQUEST
         }
-        SnapshotError::OtherVm { .. } | SnapshotError::Changed { .. } => StatusCode::CONFLICT,
+        SnapshotError::OtherVm { .. }
+        | SnapshotError::Changed { .. }
+        | SnapshotError::Unreadable { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. } | SnapshotError::Busy { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -80,7 +80,10 @@ pub(super) async fn delete(
     blocking(move || {
         let found = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id));
         match found {
-            Err(SnapshotError::Unknown { .. }) => Ok(StatusCode::OK),
+            Err(SnapshotError::Unknown { .. }) => {
+                app.snapshots.see_that_it_is_gone(&id)?;
+                Ok(StatusCode::OK)
+            }
             Err(error) => Err(error),
             Ok(snapshot) => {
                 app.snapshots.delete(&snapshot.manifest.vm_id, &id)?;

@@ -19,12 +19,12 @@ impl Snapshots {
     /// their open files and finish.
     ///
     /// # Errors
-    /// [`SnapshotError::OtherVm`], [`SnapshotError::Unavailable`] while a part of it lies on a
+    /// [`SnapshotError::OtherVm`], [`SnapshotError::Unreadable`], [`SnapshotError::Unavailable`] while a part of it lies on a
     /// repository that is not mounted, [`SnapshotError::Busy`], the file system's.
     pub fn delete(&self, vm_id: &str, id: &str) -> Result<(), SnapshotError> {
         let _vm = self.locks.lock(vm_id, self.settings.lock_timeout)?;
         match self.find(vm_id, id) {
-            Err(SnapshotError::Unknown { .. }) => Ok(()),
+            Err(SnapshotError::Unknown { .. }) => self.see_that_it_is_gone(id),
             Ok(snapshot) => self.remove(&snapshot),
             Err(error) => Err(error),
         }

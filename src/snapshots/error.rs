@@ -64,6 +64,14 @@ pub enum SnapshotError {
         /// Why, and what would help.
         reason: String,
     },
+    /// A directory has its name, and no manifest that can be read.
+    #[error("{} has no manifest that this version can read, so it is left alone; GET /api/v1/node says why", directory.display())]
+    Unreadable {
+        /// The snapshot.
+        id: Uuid,
+        /// Where it lies.
+        directory: PathBuf,
+    },
     /// The snapshot has no such disk.
     #[error("snapshot {id} has no disk named {disk:?}; it has {known}")]
     UnknownDisk {

@@ -187,6 +187,28 @@ impl Snapshots {
         Ok(snapshot)
     }
 
+    /// Sees that nothing of an unknown snapshot lies in the repositories that are mounted: a delete
+    /// must not say that it is gone where it only cannot be read.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unreadable`].
+    pub fn see_that_it_is_gone(&self, id: &str) -> Result<(), SnapshotError> {
+        let Ok(id) = Uuid::try_parse(id) else {
+            return Ok(());
+        };
+        let left = self
+            .repositories
+            .repositories()
+            .iter()
+            .filter(|repository| repository.status().is_some())
+            .map(|repository| Shelf::of(&repository.mount_point).directory(id))
+            .find(|directory| directory.is_dir());
+        match left {
+            None => Ok(()),
+            Some(directory) => Err(SnapshotError::Unreadable { id, directory }),
+        }
+    }
+
     /// A snapshot straight from the catalog, if every copy is there and still the one that was
     /// read. Costs a `stat` a copy.
     fn find_known(&self, id: Uuid) -> Result<Option<Snapshot>, SnapshotError> {

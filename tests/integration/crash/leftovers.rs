@@ -170,6 +170,13 @@ async fn leftovers_on(kind: Kind) {
     assert!(hidden(ids[5]).join("manifest.json").exists());
     assert_eq!(fs::read_dir(hidden(ids[8])).unwrap().count(), 1);
 
+    // What cannot be read is not said to be gone.
+    for id in [ids[4], ids[6]] {
+        let refused = client.delete_snapshot(&machine.id, id).await.unwrap_err();
+        assert!(refused.to_string().contains("manifest"), "{refused}");
+        assert!(at(id).exists());
+    }
+
     // Those that are ready are served, and can be deleted.
     let listed = client.snapshots(&machine.id).await.unwrap();
     let listed_ids: Vec<Uuid> = listed.iter().map(|one| one.id).collect();
