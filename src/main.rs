@@ -40,7 +40,19 @@ fn main() -> ExitCode {
         Some(Command::Demo(options)) => demo::run(&options),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("coriolis-ovm-exporter: {error:#}");
+        eprintln!("coriolis-ovm-exporter: {}", causes(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// An error with those of its causes that its own text does not say already.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            said if said.contains(&cause) => text,
+            said => format!("{said}: {cause}"),
+        }
     })
 }

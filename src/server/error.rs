@@ -90,13 +90,19 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         }
         SnapshotError::OtherVm { .. }
         | SnapshotError::Changed { .. }
+        | SnapshotError::Broken { .. }
         | SnapshotError::Unreadable { .. } => StatusCode::CONFLICT,
-        SnapshotError::Unavailable { .. } | SnapshotError::Busy { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        SnapshotError::Unavailable { .. }
+        | SnapshotError::NotNow { .. }
+        | SnapshotError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
         SnapshotError::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
         SnapshotError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE
+        }
+        SnapshotError::Io { source, .. }
+            if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem =>
+        {
+            StatusCode::SERVICE_UNAVAILABLE
         }
         SnapshotError::Io { .. }
         | SnapshotError::Catalog { .. }

@@ -18,8 +18,17 @@ pub(super) async fn show(State(app): State<Shared>) -> Result<Json<protocol::Nod
         warnings.extend(domains.doubt().map(str::to_owned));
         warnings.extend(app.snapshots.refresh(&repositories)?);
         for snapshot in app.snapshots.all(None)? {
-            if let Standing::Waiting(reason) = &snapshot.standing {
-                warnings.push(format!("snapshot {} waits: {reason}", snapshot.id()));
+            match &snapshot.standing {
+                Standing::Waiting(reason) => {
+                    warnings.push(format!("snapshot {} waits: {reason}", snapshot.id()));
+                }
+                Standing::Broken(reason) => {
+                    warnings.push(format!(
+                        "snapshot {} can only be deleted: {reason}",
+                        snapshot.id()
+                    ));
+                }
+                Standing::Ready | Standing::Creating | Standing::Deleting => {}
             }
         }
         Ok::<_, ApiError>(Json(protocol::Node {

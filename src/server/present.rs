@@ -41,6 +41,15 @@ pub(super) fn vm(
             warnings: vm.warnings.clone(),
         };
     };
+    let mut warnings = vm.warnings.clone();
+    for (disk, verdict) in config.disks.iter().zip(&verdicts) {
+        if let (Need::Copy, Err(obstacle)) = (verdict.need, &verdict.cloneable) {
+            warnings.push(format!(
+                "disk {} cannot be snapshotted: {}",
+                disk.device_name, obstacle.reason
+            ));
+        }
+    }
     let disks = config
         .disks
         .iter()
@@ -55,7 +64,7 @@ pub(super) fn vm(
             cdrom: disk.is_cdrom,
             reason: match verdict.need {
                 Need::None => Some("a read-only CD is not copied".to_owned()),
-                Need::Copy => verdict.cloneable.err(),
+                Need::Copy => verdict.cloneable.err().map(|obstacle| obstacle.reason),
             },
         })
         .collect();
@@ -82,7 +91,7 @@ pub(super) fn vm(
         boot_order: config.boot_order.clone(),
         state,
         on_this_node,
-        warnings: vm.warnings.clone(),
+        warnings,
     }
 }
 

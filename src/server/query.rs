@@ -29,9 +29,16 @@ impl SnapshotQuery {
         }
     }
 
-    /// The base. Empty is none.
-    pub(super) fn base(&self) -> Option<&str> {
-        self.compare_to.as_deref().filter(|base| !base.is_empty())
+    /// The base. An empty one is a slip (a variable that was not set), and must not be answered
+    /// as if there were none.
+    pub(super) fn base(&self) -> Result<Option<&str>, ApiError> {
+        match self.compare_to.as_deref() {
+            Some("") => Err(ApiError::BadRequest(
+                "compareTo is empty; name a snapshot, or leave it out for the whole disk"
+                    .to_owned(),
+            )),
+            base => Ok(base),
+        }
     }
 
     /// Whether to look at bytes.

@@ -63,11 +63,11 @@ pub(super) async fn show(
     let refine = query.refine()?;
     blocking(move || {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
-        let compared = match query.base() {
+        let compared = match query.base()? {
             None => app.snapshots.allocated(snapshot)?,
             Some(base) => app.snapshots.compare(snapshot, base, refine)?,
         };
-        Ok::<_, SnapshotError>(Json(present::snapshot(compared, join)))
+        Ok::<_, ApiError>(Json(present::snapshot(compared, join)))
     })
     .await
 }

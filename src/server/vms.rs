@@ -57,8 +57,8 @@ pub(super) async fn show(
 /// 404 for a machine that no mounted repository has.
 pub(super) fn unknown(name: &str) -> ApiError {
     ApiError::NotFound(format!(
-        "no virtual machine {name:?} in the repositories that are mounted on this node \
-         (GET /api/v1/node lists them)"
+        "no virtual machine {name:?}, or no single one of that name, in the repositories that \
+         are mounted on this node (GET /api/v1/node lists them)"
     ))
 }
 

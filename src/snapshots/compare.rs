@@ -123,7 +123,7 @@ impl Snapshots {
                 base: base.id(),
             });
         }
-        let base = base.ready()?;
+        let base = base.ready().map_err(base_gone)?;
         let disks = snapshot
             .manifest
             .disks
@@ -144,6 +144,8 @@ impl Snapshots {
 fn base_gone(error: SnapshotError) -> SnapshotError {
     match error {
         SnapshotError::Unknown { id, .. } => SnapshotError::BaseGone { id },
+        // A part of it is as good as none.
+        SnapshotError::Broken { id, .. } => SnapshotError::BaseGone { id: id.to_string() },
         other => other,
     }
 }

@@ -83,9 +83,23 @@ impl Snapshots {
             undo(&manifest, &repositories);
             return Err(error);
         }
+        self.protect(&manifest, &repositories);
         self.index(&manifest, &repositories);
         drop(locks);
         Ok(Snapshot::made(manifest))
+    }
+
+    /// Seals the manifests as the disks are. They are only a guard against an `rm -rf`: where it
+    /// cannot be done, the manifest's warnings say so of the disks already.
+    fn protect(&self, manifest: &Manifest, repositories: &[Repository]) {
+        if !self.settings.immutable {
+            return;
+        }
+        for repository in repositories {
+            if let Err(error) = Shelf::of(&repository.mount_point).protect(manifest.id, true) {
+                tracing::debug!(snapshot = %manifest.id, "the manifest is not sealed: {error}");
+            }
+        }
     }
 
     /// Puts a new snapshot into the catalog, so that it is known, and waits, when one of its

@@ -56,6 +56,14 @@ pub enum SnapshotError {
         /// What differs.
         reason: String,
     },
+    /// A part of it is gone.
+    #[error("snapshot {id} is not whole any more: {reason}; delete it and copy the disks in full")]
+    Broken {
+        /// The snapshot.
+        id: Uuid,
+        /// Which part.
+        reason: String,
+    },
     /// It is there, and cannot be used now.
     #[error("snapshot {id} cannot be used now: {reason}")]
     Unavailable {
@@ -85,6 +93,14 @@ pub enum SnapshotError {
     /// A disk that must be copied cannot be.
     #[error("VM {vm_id} cannot be snapshotted: {reason}")]
     Incompatible {
+        /// The VM.
+        vm_id: String,
+        /// Which disk, and why.
+        reason: String,
+    },
+    /// A disk cannot be cloned now, for a reason that may pass.
+    #[error("VM {vm_id} cannot be snapshotted now: {reason}")]
+    NotNow {
         /// The VM.
         vm_id: String,
         /// Which disk, and why.

@@ -78,7 +78,8 @@ impl Snapshots {
                     Some(format!("{}: {error}", shelf.directory(id).display()))
                 }
                 Entry::Unmatched(id) => Some(format!(
-                    "{} has no manifest: it was not made by this program, which leaves it alone",
+                    "{} has no manifest: the first generation made it, or somebody removed the manifest; it \
+                     is left alone",
                     shelf.directory(id).display()
                 )),
             };

@@ -31,7 +31,7 @@ pub use naming::disk_names;
 pub use probe::Ability;
 pub use recover::Recovered;
 pub use snapshot::{Snapshot, Standing};
-pub use subject::{DiskVerdict, Need};
+pub use subject::{DiskVerdict, Need, Obstacle};
 
 use crate::config;
 use crate::ovm::repository::{Repository, RepositorySource};

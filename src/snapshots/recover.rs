@@ -46,7 +46,7 @@ impl Snapshots {
             let list = match snapshot.standing {
                 Standing::Creating => &mut recovered.undone,
                 Standing::Deleting => &mut recovered.finished,
-                Standing::Ready | Standing::Waiting(_) => continue,
+                Standing::Ready | Standing::Waiting(_) | Standing::Broken(_) => continue,
             };
             match finish_snapshot(&snapshot) {
                 Ok(true) => list.push(snapshot.id()),

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::manifest::{self, Manifest, ManifestError, State};
 use super::probe::SCRATCH;
+use crate::sys::attributes;
 use crate::sys::durable;
 use crate::sys::flock::Flock;
 
@@ -201,6 +202,10 @@ impl Shelf {
     /// # Errors
     /// The file system's; the old one stays then.
     pub fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        set_immutable(
+            &self.directory(manifest.id).join(manifest::FILE_NAME),
+            false,
+        )?;
         durable::replace(
             &self.directory(manifest.id),
             manifest::FILE_NAME,
@@ -281,6 +286,7 @@ impl Shelf {
     /// The file system's; NotFound where the directory is gone.
     pub fn mark_deleting(&self, manifest: &Manifest) -> io::Result<()> {
         let directory = self.directory(manifest.id);
+        self.protect(manifest.id, false)?;
         match fs::rename(
             directory.join(TOMBSTONE),
             directory.join(manifest::FILE_NAME),
@@ -295,6 +301,18 @@ impl Shelf {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets or clears the immutable flag of what says which files are a snapshot's: an `rm -rf`
+    /// that fails on the disks must not succeed on the manifest.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn protect(&self, id: Uuid, on: bool) -> io::Result<()> {
+        for name in [manifest::FILE_NAME, TOMBSTONE] {
+            set_immutable(&self.directory(id).join(name), on)?;
+        }
+        Ok(())
     }
 
     /// Removes a snapshot's directory, whose disks are gone: it loses its name first, then its
@@ -326,6 +344,7 @@ impl Shelf {
         }
         // The manifest is the last to go: it says what else there is.
         for name in [TOMBSTONE, manifest::FILE_NAME] {
+            set_immutable(&directory.join(name), false)?;
             remove_if_there(&directory.join(name))?;
         }
         match fs::remove_dir(directory) {
@@ -362,6 +381,21 @@ fn is_scratch(name: &str) -> bool {
         .map(|id| id.strip_suffix(CLONE).unwrap_or(id))
         .and_then(parse_id)
         .is_some()
+}
+
+/// Sets or clears the immutable flag; a file that is not there has none, and neither has one on a
+/// file system without flags.
+fn set_immutable(path: &Path, on: bool) -> io::Result<()> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(file) if attributes::is_immutable(&file) == on => Ok(()),
+        Ok(file) => attributes::set(&file, attributes::IMMUTABLE, on),
+    }
 }
 
 /// Removes a file; that there is none is fine.

@@ -56,7 +56,8 @@ pub struct Snapshot {
     pub manifest: Manifest,
     /// Whether it can be used now.
     pub standing: Standing,
-    /// Repository id and mount point of each copy that is here, by id.
+    /// Repository id and mount point of each place of it that is mounted here, by id; whether or
+    /// not its copy is there.
     here: Vec<(String, PathBuf)>,
     /// Repositories that are not mounted here.
     out_of_reach: Vec<Place>,
@@ -71,8 +72,10 @@ pub enum Standing {
     Creating,
     /// Some copy says that it is being removed.
     Deleting,
-    /// A copy is not here, for this reason.
+    /// A repository that holds a part of it is not mounted.
     Waiting(String),
+    /// A part of it is gone from a repository that is mounted.
+    Broken(String),
 }
 
 impl Snapshot {
@@ -88,11 +91,18 @@ impl Snapshot {
             .cloned()
             .collect();
         let standing = standing(&manifest, &here, &out_of_reach);
+        let mut here: Vec<(String, PathBuf)> = manifest
+            .repositories
+            .iter()
+            .filter_map(|place| {
+                let mount_point = reach.0.get(&place.repository)?;
+                Some((place.repository.clone(), mount_point.clone()))
+            })
+            .collect();
+        // One order everywhere: that of the locks.
+        here.sort();
         Some(Snapshot {
-            here: here
-                .into_iter()
-                .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
-                .collect(),
+            here,
             manifest,
             standing,
             out_of_reach,
@@ -137,6 +147,12 @@ impl Snapshot {
             Standing::Creating => "it is being made".to_owned(),
             Standing::Deleting => "it is being deleted".to_owned(),
             Standing::Waiting(reason) => reason.clone(),
+            Standing::Broken(reason) => {
+                return Err(SnapshotError::Broken {
+                    id: self.id(),
+                    reason: reason.clone(),
+                });
+            }
         };
         Err(SnapshotError::Unavailable {
             id: self.id(),
@@ -265,8 +281,8 @@ fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Stan
     } else if let Some(place) = out_of_reach.first() {
         Standing::Waiting(not_mounted(place))
     } else if let Some(place) = missing {
-        Standing::Waiting(format!(
-            "the part of it in repository {} ({}) was removed by hand; delete the snapshot",
+        Standing::Broken(format!(
+            "the part of it in repository {} ({}) was removed by hand",
             place.repository,
             place.mount_point.display()
         ))

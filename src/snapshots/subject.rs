@@ -9,7 +9,7 @@ use super::error::SnapshotError;
 use super::naming::disk_names;
 use super::probe::Ability;
 use crate::ovm::inventory::Vm;
-use crate::ovm::repository::{self, Repository};
+use crate::ovm::repository::{self, Mount, Repository};
 use crate::ovm::vm_config::{DiskEntry, VmConfig};
 
 /// What can be said of one disk of a machine.
@@ -18,11 +18,29 @@ pub struct DiskVerdict {
     /// The name that its file has in a snapshot.
     pub name: String,
     /// Whether it can be cloned, or why not.
-    pub cloneable: Result<Repository, String>,
+    pub cloneable: Result<Repository, Obstacle>,
     /// Whether a snapshot must have it.
     pub need: Need,
     /// Bytes, where its file can be read.
     pub size: Option<u64>,
+}
+
+/// Why a disk cannot be cloned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// In words for people.
+    pub reason: String,
+    /// It may pass by itself: the repository is not mounted, full, or read-only.
+    pub passing: bool,
+}
+
+impl Obstacle {
+    fn lasting(reason: String) -> Obstacle {
+        Obstacle {
+            reason,
+            passing: false,
+        }
+    }
 }
 
 /// Whether a snapshot must have a disk.
@@ -40,6 +58,14 @@ fn label(disk: &DiskEntry) -> String {
         format!("{:?}", disk.raw)
     } else {
         disk.device_name.clone()
+    }
+}
+
+/// Whether a path, with every symbolic link followed, ends outside a repository.
+fn leads_out(path: &Path, mount_point: &Path) -> bool {
+    match (fs::canonicalize(path), fs::canonicalize(mount_point)) {
+        (Ok(path), Ok(mount_point)) => !path.starts_with(mount_point),
+        _ => true,
     }
 }
 
@@ -80,36 +106,54 @@ impl Snapshots {
         disk: &DiskEntry,
         found: std::io::Result<fs::Metadata>,
         repositories: &[Repository],
-    ) -> Result<Repository, String> {
+    ) -> Result<Repository, Obstacle> {
+        let lasting = |reason: String| Err(Obstacle::lasting(reason));
         if let Some(problem) = disk.problem {
-            return Err(problem.to_string());
+            return lasting(problem.to_string());
         }
         if disk.path.is_empty() {
-            return Err("the drive is empty".to_owned());
+            return lasting("the drive is empty".to_owned());
         }
         if !disk.scheme.may_be_file() {
-            return Err(format!(
+            return lasting(format!(
                 "{} is not an image file (a LUN or a network disk cannot be cloned by reflink)",
                 disk.path
             ));
         }
         let path = Path::new(&disk.path);
-        let repository = repository::containing(repositories, path)
-            .ok_or_else(|| format!("{} lies in no repository of this node", disk.path))?;
+        let repository = repository::containing(repositories, path).ok_or_else(|| {
+            Obstacle::lasting(format!("{} lies in no repository of this node", disk.path))
+        })?;
+        let of_repository = |reason: &str, passing| {
+            Err(Obstacle {
+                reason: format!(
+                    "repository {} ({}): {reason}",
+                    repository.id,
+                    repository.mount_point.display()
+                ),
+                passing,
+            })
+        };
+        if let Mount::Missing(reason) = &repository.mount {
+            return of_repository(reason, true);
+        }
         match found {
-            Err(error) => return Err(format!("{}: {error}", disk.path)),
+            Err(error) => return lasting(format!("{}: {error}", disk.path)),
             Ok(found) if !found.is_file() => {
-                return Err(format!("{} is not a regular file", disk.path));
+                return lasting(format!("{} is not a regular file", disk.path));
+            }
+            Ok(_) if leads_out(path, &repository.mount_point) => {
+                return lasting(format!(
+                    "{} is a symbolic link out of its repository",
+                    disk.path
+                ));
             }
             Ok(_) => {}
         }
         match self.ability(repository) {
             Ability::Yes(_) => Ok(repository.clone()),
-            Ability::No(reason) | Ability::Unknown(reason) => Err(format!(
-                "repository {} ({}): {reason}",
-                repository.id,
-                repository.mount_point.display()
-            )),
+            Ability::No(reason) => of_repository(&reason, false),
+            Ability::Unknown(reason) => of_repository(&reason, true),
         }
     }
 
@@ -163,12 +207,16 @@ impl Snapshots {
             disks: Vec::new(),
         };
         let mut obstacles = Vec::new();
+        let mut passing = true;
         for (disk, verdict) in disks.iter().zip(verdicts) {
             if verdict.need == Need::None {
                 continue;
             }
             match verdict.cloneable {
-                Err(reason) => obstacles.push(format!("disk {}: {reason}", label(disk))),
+                Err(obstacle) => {
+                    passing &= obstacle.passing;
+                    obstacles.push(format!("disk {}: {}", label(disk), obstacle.reason));
+                }
                 Ok(repository) => {
                     let path = PathBuf::from(&disk.path);
                     if !subject.disks.iter().any(|known| known.path == path) {
@@ -182,7 +230,15 @@ impl Snapshots {
             }
         }
         if !obstacles.is_empty() {
-            return Err(incompatible(obstacles.join("; ")));
+            let reason = obstacles.join("; ");
+            return Err(if passing {
+                SnapshotError::NotNow {
+                    vm_id: vm.id.clone(),
+                    reason,
+                }
+            } else {
+                incompatible(reason)
+            });
         }
         if subject.disks.is_empty() {
             return Err(incompatible("it has no disk to copy".to_owned()));

@@ -57,10 +57,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
+        let mut hung_up = signal(SignalKind::hangup())?;
         tokio::select! {
             done = show(options) => done,
             _ = interrupted.recv() => anyhow::bail!("interrupted; the node is taken down"),
             _ = terminated.recv() => anyhow::bail!("terminated; the node is taken down"),
+            _ = hung_up.recv() => anyhow::bail!("hung up; the node is taken down"),
         }
     })
 }

@@ -186,7 +186,10 @@ fn deleted_as_it_should_be() {
 fn its_manifest_removed() {
     let mut chain = Chain::on(Kind::Xfs);
     let directory = file_of(&chain.older).parent().unwrap().to_owned();
-    fs::remove_file(directory.join("manifest.json")).unwrap();
+    let manifest = directory.join("manifest.json");
+    assert!(fs::remove_file(&manifest).is_err(), "rm alone fails on it too");
+    must("chattr", &["-i", text(&manifest)]);
+    fs::remove_file(manifest).unwrap();
     for _ in 0..2 {
         let gone = chain.compare();
         assert!(

@@ -16,6 +16,7 @@ fn rewrite(directory: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     let path = directory.join("manifest.json");
     let mut json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut json);
+    set_immutable(&path, false);
     fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
 }
 
@@ -108,6 +109,7 @@ async fn leftovers_on(kind: Kind) {
     });
     rewrite(&at(ids[5]), |json| json["version"] = 99.into());
     fs::rename(at(ids[5]), hidden(ids[5])).unwrap();
+    set_immutable(&at(ids[6]).join("manifest.json"), false);
     fs::write(at(ids[6]).join("manifest.json"), "{ garbage").unwrap();
     // Ours, with somebody's files in it: in a snapshot that is ready, and in one that is not.
     fs::write(at(ids[7]).join("notes.txt"), "x").unwrap();
