@@ -22,6 +22,7 @@ mod node;
 mod present;
 mod query;
 mod request_id;
+mod snapshot_list;
 mod snapshots;
 mod state;
 pub mod tls;

@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
 use super::extract::{Ids, Parameters};
 use super::query::SnapshotQuery;
+use super::snapshot_list::SnapshotList;
 use super::state::{Shared, blocking};
 use super::{present, vms};
 use crate::protocol;
@@ -16,23 +18,14 @@ use crate::snapshots::{Snapshot, SnapshotError, Standing};
 pub(super) async fn list(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
-) -> Result<Json<Vec<protocol::Snapshot>>, ApiError> {
-    blocking(move || {
+) -> Result<Response, ApiError> {
+    let (app, mut snapshots) = blocking(move || {
         let (_, snapshots) = snapshots_of(&app, &name)?;
-        let mut listed = Vec::new();
-        for snapshot in snapshots {
-            if snapshot.standing != Standing::Ready {
-                continue;
-            }
-            // One snapshot that cannot be read must not hide the others.
-            match app.snapshots.allocated(snapshot) {
-                Ok(allocated) => listed.push(present::snapshot(allocated, true)),
-                Err(error) => tracing::warn!("left out of the list: {error}"),
-            }
-        }
-        Ok::<_, ApiError>(Json(listed))
+        Ok::<_, ApiError>((app, snapshots))
     })
-    .await
+    .await?;
+    snapshots.retain(|snapshot| snapshot.standing == Standing::Ready);
+    Ok(SnapshotList::new(app, snapshots).into_response())
 }
 
 /// `POST …/snapshots`.

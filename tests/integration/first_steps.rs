@@ -65,3 +65,81 @@ async fn a_snapshot_survives_a_restart_and_a_lost_index() {
         node.snapshot_files()
     );
 }
+
+/// What an admin tries first. Everything fails, so everything is still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn rm_rf_of_a_snapshot_removes_nothing_and_it_can_be_deleted_still() {
+    let node = TestNode::new(&[Kind::Xfs]).await;
+    let machine = node.machine(0, 1, &[1 << 20]);
+    let client = node.client().await;
+    let snapshot = client.create_snapshot(&machine.id).await.unwrap();
+    let folder = snapshot.disks[0].path.parent().unwrap().to_owned();
+    let removed = Command::new("rm").arg("-rf").arg(&folder).output().unwrap();
+    assert!(!removed.status.success());
+    let found = client.snapshot(&machine.id, snapshot.id, None).await;
+    assert_eq!(found.unwrap(), snapshot);
+    client
+        .delete_snapshot(&machine.id, snapshot.id)
+        .await
+        .unwrap();
+    assert!(
+        node.snapshot_files().is_empty(),
+        "{:?}",
+        node.snapshot_files()
+    );
+}
+
+/// 400 would tell an orchestrator that the machine can never be snapshotted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_repository_is_not_mounted_is_to_be_tried_again() {
+    let mut node = TestNode::new(&[Kind::Xfs, Kind::Btrfs]).await;
+    let disk = node.repositories[1].path().join("VirtualDisks/b.img");
+    std::fs::write(&disk, [1; 4096]).unwrap();
+    let vm = "0004fb00000600000000000000000009";
+    let config = format!("name = '{vm}'\ndisk = ['file:{},xvda,w']\n", disk.display());
+    node.vm_cfg(0, vm, &config);
+    let client = node.client().await;
+    assert!(client.vm(vm).await.unwrap().snapshot_compatible);
+    let mount = node.repositories[1].ground.mount().unwrap();
+    mount.unmount().unwrap();
+    let refused = client.create_snapshot(vm).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("503") && refused.contains("nothing is mounted"),
+        "{refused}"
+    );
+    let shown = client.vm(vm).await.unwrap();
+    assert!(!shown.snapshot_compatible);
+    assert!(
+        shown
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("xvda")),
+        "{shown:?}"
+    );
+    node.repositories[1]
+        .ground
+        .mount()
+        .unwrap()
+        .mount()
+        .unwrap();
+    client.create_snapshot(vm).await.unwrap();
+}
+
+/// A link would be cloned from wherever it leads, or fail in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_leads_out_of_its_repository_is_refused() {
+    let node = TestNode::new(&[Kind::Xfs]).await;
+    let link = node.repositories[0].path().join("VirtualDisks/link.img");
+    std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
+    let vm = "0004fb00000600000000000000000009";
+    let config = format!("name = '{vm}'\ndisk = ['file:{},xvda,w']\n", link.display());
+    node.vm_cfg(0, vm, &config);
+    let client = node.client().await;
+    assert!(!client.vm(vm).await.unwrap().snapshot_compatible);
+    let refused = client.create_snapshot(vm).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("400") && refused.contains("symbolic link"),
+        "{refused}"
+    );
+    assert!(node.snapshot_files().is_empty());
+}

@@ -187,7 +187,10 @@ fn its_manifest_removed() {
     let mut chain = Chain::on(Kind::Xfs);
     let directory = file_of(&chain.older).parent().unwrap().to_owned();
     let manifest = directory.join("manifest.json");
-    assert!(fs::remove_file(&manifest).is_err(), "rm alone fails on it too");
+    assert!(
+        fs::remove_file(&manifest).is_err(),
+        "rm alone fails on it too"
+    );
     must("chattr", &["-i", text(&manifest)]);
     fs::remove_file(manifest).unwrap();
     for _ in 0..2 {

@@ -109,7 +109,10 @@ fn a_copy_that_does_not_say_ready_is_waited_for() {
     let folder = pair.grounds[1].repository().join("CoriolisSnapshots");
     let manifest = folder.join(snapshot.id().to_string()).join("manifest.json");
     let said = fs::read_to_string(&manifest).unwrap();
-    let clear = std::process::Command::new("chattr").arg("-i").arg(&manifest).status();
+    let clear = std::process::Command::new("chattr")
+        .arg("-i")
+        .arg(&manifest)
+        .status();
     assert!(clear.unwrap().success());
     fs::write(&manifest, said.replace("\"ready\"", "\"creating\"")).unwrap();
     for _ in 0..2 {

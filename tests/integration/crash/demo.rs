@@ -120,7 +120,7 @@ fn ended(child: Child) -> Output {
 #[test]
 fn an_interrupted_demo_leaves_nothing() {
     for stage in [Stage::Mounted, Stage::Serving, Stage::Copying] {
-        for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             let folder = tempfile::tempdir().unwrap();
             let demo = start(folder.path(), &[]);
             wait::until("the demo comes so far", || stage.is_reached(folder.path()));

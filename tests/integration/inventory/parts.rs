@@ -88,7 +88,10 @@ async fn a_snapshot_without_one_of_its_parts_can_only_be_deleted() {
         assert_eq!(client.vm(ID).await.unwrap().snapshots, [whole.id]);
         let id = torn.id.to_string();
         let warnings = client.node().await.unwrap().warnings;
-        assert!(some_has(&warnings, &[&id, "can only be deleted"]), "{warnings:#?}");
+        assert!(
+            some_has(&warnings, &[&id, "can only be deleted"]),
+            "{warnings:#?}"
+        );
         let error = client
             .read(ID, torn.id, "one.img", 0, 4096)
             .await
