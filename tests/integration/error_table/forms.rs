@@ -70,7 +70,13 @@ async fn head_answers_as_get_does_without_the_body() {
             for name in ["content-type", "content-length", "etag", "accept-ranges"] {
                 assert_eq!(head.header(name), get.header(name), "{name} of {path}");
             }
-            assert_eq!(head.header("content-length"), get.body.len().to_string());
+            // The list is written as it is read: nobody knows its length before.
+            let length = if path.trim_end_matches('/').ends_with("/snapshots") {
+                String::new()
+            } else {
+                get.body.len().to_string()
+            };
+            assert_eq!(head.header("content-length"), length, "{path}");
         }
     }
 }
