@@ -25,8 +25,8 @@ struct Taken {
 }
 
 pub fn run(brief: &Brief) {
-    on_each(brief, |house, _| {
-        let random = Random::new(brief.seed ^ house.repository().status().unwrap().total);
+    on_each(brief, |house, disk| {
+        let random = Random::new(brief.seed ^ disk.cluster);
         several_pairs(house, random, brief.count(50, 1000).into());
     });
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 
 use coriolis_ovm_exporter::extents::flags;
 use coriolis_ovm_exporter::sys::attributes::{self, IMMUTABLE};
@@ -21,6 +22,7 @@ use crate::brief::{self, Brief};
 const EXTENTS: u64 = 3100;
 
 pub fn run(brief: &Brief) {
+    the_daemon_starts();
     on_each(brief, |house, disk| {
         file_system(house, disk);
         handle(house);
@@ -30,6 +32,16 @@ pub fn run(brief: &Brief) {
         clones::both_calls(house);
         println!("  as the library expects");
     });
+}
+
+/// The static binary, where there is no library at all.
+fn the_daemon_starts() {
+    let output = Command::new("./coriolis-ovm-exporter")
+        .arg("--version")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    println!("{}", String::from_utf8(output.stdout).unwrap().trim());
 }
 
 fn file_system(house: &House, disk: &brief::Disk) {

@@ -34,7 +34,6 @@ pub struct House {
     pub snapshots: Snapshots,
     pub mount: Mount,
     source: Only,
-    settings: config::Snapshots,
     index: TempDir,
 }
 
@@ -51,7 +50,6 @@ impl House {
             snapshots: open(index.path(), &source, &settings),
             mount,
             source,
-            settings,
             index,
         }
     }
@@ -61,17 +59,18 @@ impl House {
         self.mount.unmount();
         self.mount.mount(flags);
         self.index = tempfile::tempdir().unwrap();
-        self.reopen();
+        let settings = config::Snapshots::default();
+        self.snapshots = open(self.index.path(), &self.source, &settings);
     }
 
-    /// Room that snapshots leave for the guests, from now on.
-    pub fn set_min_free(&mut self, bytes: u64) {
-        self.settings.min_free = MinFree::Bytes(bytes);
-        self.reopen();
-    }
-
-    fn reopen(&mut self) {
-        self.snapshots = open(self.index.path(), &self.source, &self.settings);
+    /// Snapshots of the same repository that need no head room, with an index of their own.
+    pub fn without_head_room(&self) -> (Snapshots, TempDir) {
+        let index = tempfile::tempdir().unwrap();
+        let settings = config::Snapshots {
+            min_free: MinFree::Bytes(0),
+            ..config::Snapshots::default()
+        };
+        (open(index.path(), &self.source, &settings), index)
     }
 
     pub fn root(&self) -> &Path {
@@ -87,15 +86,20 @@ impl House {
         self.root().join("VirtualDisks").join(name)
     }
 
-    pub fn try_take(&self, disk: &Path) -> Result<Snapshot, SnapshotError> {
-        self.snapshots.create(&Subject {
+    /// The machine with that one disk.
+    pub fn subject(&self, disk: &Path) -> Subject {
+        Subject {
             vm_id: VM.to_owned(),
             disks: vec![SubjectDisk {
                 name: disk.file_name().unwrap().to_string_lossy().into_owned(),
                 path: disk.to_owned(),
                 repository: self.repository(),
             }],
-        })
+        }
+    }
+
+    pub fn try_take(&self, disk: &Path) -> Result<Snapshot, SnapshotError> {
+        self.snapshots.create(&self.subject(disk))
     }
 
     pub fn take(&self, disk: &Path) -> Snapshot {

@@ -97,25 +97,27 @@ fn read_only(disk: &brief::Disk) {
 }
 
 /// No snapshot below the head room; without head room it works or leaves nothing; snapshots can
-/// be read and removed when there is not a cluster left.
+/// be read and removed when there is next to nothing left.
 fn full(disk: &brief::Disk, random: &mut Random) {
-    let mut house = House::on(disk);
+    let house = House::on(disk);
     let path = house.disk("disk.img");
     let bytes = noise(random, 8 << 20);
     super::write(&path, &bytes);
     let first = house.take(&path);
-    let filler = house.disk("filler");
-    let left = fill(&filler);
+    // That clones can be made is found out while there is room.
+    let (greedy, _index) = house.without_head_room();
+    let ability = greedy.ability(&house.repository());
+    assert!(matches!(ability, Ability::Yes(_)), "{ability:?}");
+    let fillers = fill(&house);
     let available = house.repository().status().unwrap().available;
-    println!("  full: {left} bytes were free, {available} are");
+    println!("  full: {available} bytes are free");
     match house.try_take(&path) {
         Err(error @ SnapshotError::NoSpace { .. }) => println!("  full: {error}"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(house.shelf().len(), 1);
+    assert_eq!(house.shelf(), [first.id().to_string()]);
 
-    house.set_min_free(0);
-    match house.try_take(&path) {
+    match greedy.create(&house.subject(&path)) {
         Ok(second) => {
             println!("  full, min_free = 0: made");
             assert!(fs::read(file_of(&second)).unwrap() == bytes);
@@ -123,7 +125,6 @@ fn full(disk: &brief::Disk, random: &mut Random) {
         }
         Err(error) => println!("  full, min_free = 0: {error}"),
     }
-    // Whatever a failed one could not remove, recovery does.
     let recovered = house.snapshots.recover().unwrap();
     assert!(recovered.is_nothing(), "{recovered:?}");
     assert_eq!(house.shelf(), [first.id().to_string()]);
@@ -134,22 +135,27 @@ fn full(disk: &brief::Disk, random: &mut Random) {
     assert!(fs::read(file_of(&first)).unwrap() == bytes);
     house.delete(&first).unwrap();
     assert_eq!(house.shelf(), Vec::<String>::new());
-    fs::remove_file(&filler).unwrap();
+    for filler in fillers {
+        fs::remove_file(filler).unwrap();
+    }
     fs::remove_file(&path).unwrap();
 }
 
-/// Takes all the space there is; gives how much that was.
-fn fill(path: &Path) -> u64 {
-    let mut file = File::create_new(path).unwrap();
-    let mut length = 0;
-    for step in [1 << 20, 4096] {
+/// Takes all the space there is, in ever smaller pieces.
+fn fill(house: &House) -> Vec<PathBuf> {
+    let mut fillers = Vec::new();
+    for step in [1 << 20, 4096, 4096, 4096, 4096] {
+        let path = house.disk(&format!("filler-{}", fillers.len()));
+        let Ok(mut file) = File::create_new(&path) else {
+            break;
+        };
         let bytes = vec![7; step];
-        while let Ok(count) = file.write(&bytes) {
-            length += count as u64;
-        }
+        while file.write_all(&bytes).is_ok() {}
+        // What it could not write was said by the write.
+        let _ = file.sync_all();
+        fillers.push(path);
     }
-    file.sync_all().unwrap();
-    length
+    fillers
 }
 
 fn overwrite(path: &Path, random: &mut Random) -> io::Result<()> {

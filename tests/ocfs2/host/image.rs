@@ -22,7 +22,7 @@ impl FileSystem {
         File::create_new(path)?.set_len(image.size)?;
         let mut mkfs = Command::new("mkfs.ocfs2");
         mkfs.args(["-q", "-F", "-M", "local", "-N", "1", "-b", "4096"])
-            .args(["-C", &image.cluster.to_string(), "-J", "size=4M"]);
+            .args(["-C", &image.cluster.to_string()]);
         if let Some(features) = image.features {
             mkfs.arg(format!("--fs-features={features}"));
         }
