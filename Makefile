@@ -30,7 +30,7 @@ demo: setup
 	$(CARGO) build --locked --bin coriolis-ovm-exporter
 	$(TARGET)/debug/coriolis-ovm-exporter demo $(if $(DIR),--dir $(DIR))
 
-release:
+release: setup
 	$(STATIC) $(CARGO) build --locked --release --target $(TRIPLE)
 	@scripts/check-static.sh $(RELEASE)/coriolis-ovm-exporter
 
@@ -56,7 +56,7 @@ test-long: setup-test lint
 	$(CARGO) test --locked --doc
 
 # Boots Debian's kernel in qemu, without KVM. TEST_LONG=1 for full counts, SEED=<number> to repeat.
-test-ocfs2:
+test-ocfs2: setup
 	@scripts/setup-ocfs2.sh
 	$(STATIC) $(CARGO) test --locked --release --target $(TRIPLE) --test ocfs2 -- $(SCENARIO)
 
