@@ -3,12 +3,20 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup setup-test demo test test-long lint bench clean
+# Nodes have the glibc of 2010: the binary brings its own. Build scripts and procedural macros are
+# not static, which is why the target has to be named.
+STATIC := RUSTFLAGS="-C target-feature=+crt-static"
+TRIPLE := x86_64-unknown-linux-gnu
+RELEASE := $(TARGET)/$(TRIPLE)/release
+
+.PHONY: help setup setup-test demo release test test-long test-ocfs2 lint bench clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
 	@echo "make test       lints and every test, with reduced counts (root)"
 	@echo "make test-long  the same with full counts (root)"
+	@echo "make release    one static binary, $(RELEASE)/coriolis-ovm-exporter"
+	@echo "make test-ocfs2 the library on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make bench      what comparisons and reads cost on a fragmented disk (root)"
 	@echo "make setup      install the Debian packages that all of this needs"
 
@@ -21,6 +29,10 @@ setup-test:
 demo: setup
 	$(CARGO) build --locked --bin coriolis-ovm-exporter
 	$(TARGET)/debug/coriolis-ovm-exporter demo $(if $(DIR),--dir $(DIR))
+
+release: setup
+	$(STATIC) $(CARGO) build --locked --release --target $(TRIPLE)
+	@scripts/check-static.sh $(RELEASE)/coriolis-ovm-exporter
 
 lint:
 	$(CARGO) fmt --all --check
@@ -42,6 +54,11 @@ test: setup-test lint
 test-long: setup-test lint
 	TEST_LONG=1 $(CARGO) nextest run --locked --profile long $(FILTER)
 	$(CARGO) test --locked --doc
+
+# Boots Debian's kernel in qemu, without KVM. TEST_LONG=1 for full counts, SEED=<number> to repeat.
+test-ocfs2: setup
+	@scripts/setup-ocfs2.sh
+	$(STATIC) $(CARGO) test --locked --release --target $(TRIPLE) --test ocfs2 -- $(SCENARIO)
 
 bench: setup-test
 	$(CARGO) bench --locked --bench fragmented

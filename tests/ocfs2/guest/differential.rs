@@ -1,0 +1,120 @@
+//! Random work of a guest between snapshots: every comparison is applied to a replica, which has
+//! to become the newer snapshot, byte by byte.
+
+use std::fs;
+
+use coriolis_ovm_exporter::extents::Extent;
+use coriolis_ovm_exporter::operations::demo::guest::Random;
+use coriolis_ovm_exporter::snapshots::{Refine, Snapshot};
+use coriolis_ovm_exporter::sys::fiemap::ExtentReader;
+
+use super::disk::Disk;
+use super::house::{House, VM, file_of};
+use super::on_each;
+use super::replica::{self, Tally};
+use crate::brief::Brief;
+
+/// How many snapshots are kept; older and newer ones go at random.
+const ALIVE: usize = 6;
+const REFINES: [Refine; 3] = [Refine::None, Refine::Auto, Refine::Blocks];
+
+/// A snapshot, and the bytes of the live disk when it was taken.
+struct Taken {
+    snapshot: Snapshot,
+    bytes: Vec<u8>,
+}
+
+pub fn run(brief: &Brief) {
+    on_each(brief, |house, disk| {
+        let random = Random::new(brief.seed ^ disk.cluster);
+        several_pairs(house, random, brief.count(50, 1000).into());
+    });
+}
+
+fn several_pairs(house: &House, random: Random, wanted: u64) {
+    let mut disk = Disk::new(house.disk("disk.img"), random);
+    let mut alive: Vec<Taken> = Vec::new();
+    let mut sums = [(0_u64, Tally::default()); 3];
+    let mut pairs = 0;
+    let mut changed = 0;
+    while pairs < wanted {
+        disk.work();
+        let taken = take(house, &disk);
+        let mut bases: Vec<usize> = alive.len().checked_sub(1).into_iter().collect();
+        if alive.len() > 1 {
+            bases.push(disk.pick(alive.len() - 1));
+        }
+        for base in bases {
+            let at = disk.pick(REFINES.len());
+            let tally = pair(house, &disk, &alive[base], &taken, REFINES[at]);
+            let (count, sum) = &mut sums[at];
+            *count += 1;
+            sum.named += tally.named;
+            sum.changed += tally.changed;
+            sum.missed += tally.missed;
+            pairs += 1;
+            changed += tally.changed;
+        }
+        alive.push(taken);
+        if alive.len() > ALIVE {
+            let gone = alive.remove(disk.pick(ALIVE)).snapshot;
+            house.delete(&gone).unwrap();
+            assert!(!house.shelf().contains(&gone.id().to_string()));
+        }
+    }
+    house.snapshots.delete_all(VM).unwrap();
+    assert_eq!(house.shelf(), Vec::<String>::new());
+    println!("  {} operations, {pairs} pairs compared", disk.deeds);
+    for (refine, (count, sum)) in REFINES.iter().zip(sums) {
+        println!(
+            "  {refine:?}: {count} pairs, {} bytes changed, {} named, {} missed",
+            sum.changed, sum.named, sum.missed
+        );
+    }
+    assert!(changed > 0, "the guest changed nothing");
+}
+
+fn take(house: &House, disk: &Disk) -> Taken {
+    let bytes = disk.bytes();
+    let snapshot = house.take(&disk.path);
+    assert!(
+        fs::read(file_of(&snapshot)).unwrap() == bytes,
+        "the clone differs from the disk: {:#?}",
+        disk.story
+    );
+    let full = house.snapshots.allocated(snapshot.clone()).unwrap();
+    let mut copy = vec![0; bytes.len()];
+    replica::fetch(&snapshot, &full.disks[0].ranges, &mut copy);
+    assert!(copy == bytes, "a full copy differs: {:#?}", disk.story);
+    Taken { snapshot, bytes }
+}
+
+fn pair(house: &House, disk: &Disk, base: &Taken, now: &Taken, refine: Refine) -> Tally {
+    let comparison = house
+        .compare(&base.snapshot, &now.snapshot, refine)
+        .unwrap();
+    let tally = replica::apply(&comparison, &base.bytes, &now.bytes);
+    assert!(
+        tally.missed == 0,
+        "{refine:?}: {} bytes missed; since the last snapshot: {:#?}\nbase {:#?}\nnow {:#?}\nnamed {:#?}",
+        tally.missed,
+        disk.story,
+        map(&base.snapshot),
+        map(&now.snapshot),
+        comparison.disks[0].ranges
+    );
+    if refine != Refine::None {
+        // OCFS2 is refined as a rule.
+        assert!(
+            tally.named <= tally.changed,
+            "{refine:?} names more than the blocks that differ: {tally:?}; {:#?}",
+            disk.story
+        );
+    }
+    tally
+}
+
+fn map(snapshot: &Snapshot) -> Vec<Extent> {
+    let file = fs::File::open(file_of(snapshot)).unwrap();
+    ExtentReader::new(&file, 0).map(Result::unwrap).collect()
+}

@@ -1,0 +1,59 @@
+//! What runs in the machine, as root, with nothing but a kernel and busybox around.
+
+mod clones;
+pub mod differential;
+mod disk;
+pub mod exactness;
+pub mod facts;
+mod house;
+pub mod lifecycle;
+mod mapped;
+mod mount;
+pub mod refusals;
+mod replica;
+mod without_ficlone;
+
+use std::fs;
+use std::path::Path;
+
+use coriolis_ovm_exporter::operations::demo::guest::Random;
+
+use crate::brief::{self, Brief};
+use crate::scenario::Scenario;
+
+pub fn run(scenario: &Scenario) {
+    let brief: Brief = serde_json::from_slice(&fs::read(brief::FILE).unwrap()).unwrap();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    println!("Linux {}", kernel.trim());
+    (scenario.run)(&brief);
+}
+
+/// Every file system of the scenario, mounted one after the other.
+fn on_each(brief: &Brief, work: impl Fn(&mut house::House, &brief::Disk)) {
+    for disk in &brief.disks {
+        let mut house = house::House::on(disk);
+        println!(
+            "{}, clusters of {} KiB:",
+            house.mount.kind(),
+            disk.cluster >> 10
+        );
+        work(&mut house, disk);
+    }
+}
+
+/// The kernel's error number of a call that has to fail.
+fn refused<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
+    result.unwrap_err().raw_os_error().unwrap()
+}
+
+fn noise(random: &mut Random, length: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap()];
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// Puts a file there, written out.
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::File::open(path).unwrap().sync_all().unwrap();
+}

@@ -1,0 +1,158 @@
+//! The host's side: images, machines, and who runs what.
+
+pub mod image;
+pub mod machine;
+mod payload;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use tempfile::TempDir;
+
+use crate::brief::{self, Brief};
+use crate::scenario::{SCENARIOS, Scenario, named};
+use image::FileSystem;
+use machine::{Machine, Plan};
+
+/// Where one scenario's images and logs lie, and what its machines need.
+pub struct Lab {
+    folder: TempDir,
+    /// `<target>/ocfs2`, as the set-up script fills it.
+    setup: PathBuf,
+    pub seed: u64,
+    pub long: bool,
+}
+
+/// The longest that any machine may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE_LONG: Duration = Duration::from_secs(3600);
+
+/// Runs the scenarios of these names, all where none is named.
+pub fn run(names: &[String]) -> anyhow::Result<()> {
+    let wanted: Vec<&Scenario> = if names.is_empty() {
+        SCENARIOS.iter().collect()
+    } else {
+        names
+            .iter()
+            .map(|name| named(name))
+            .collect::<Result<_, _>>()?
+    };
+    let setup = set_up()?;
+    let seed = match std::env::var("SEED") {
+        Ok(text) => text.parse().context("SEED is no number")?,
+        Err(_) => getrandom::u64().context("no random number")?,
+    };
+    let long = std::env::var_os("TEST_LONG").is_some();
+    println!("OCFS2 in a virtual machine; SEED={seed}");
+    let begun = Instant::now();
+    let mut failed = Vec::new();
+    for scenario in wanted {
+        let lab = Lab::new(&setup, seed, long)?;
+        let started = Instant::now();
+        println!("{}:", scenario.name);
+        match (scenario.drive)(&lab, scenario) {
+            Ok(()) => println!(
+                "{}: passed in {:.1} s",
+                scenario.name,
+                started.elapsed().as_secs_f64()
+            ),
+            Err(error) => {
+                let kept = lab.folder.keep();
+                println!(
+                    "{}: FAILED: {error:#}\n  repeat with: make test-ocfs2 SCENARIO={} SEED={seed}\n  images and logs: {}",
+                    scenario.name,
+                    scenario.name,
+                    kept.display()
+                );
+                failed.push(scenario.name);
+            }
+        }
+    }
+    println!("{:.0} s in all", begun.elapsed().as_secs_f64());
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Boots the scenario's machine with its images, waits for its end, and has every file system
+/// checked.
+pub fn boot_once(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
+    let disks = lab.make_images(scenario)?;
+    let mut machine = lab.boot(scenario, &disks)?;
+    machine.finish(lab.patience())?;
+    println!("  booted in {:.1} s", machine.boot_time().as_secs_f64());
+    disks.iter().try_for_each(FileSystem::check)
+}
+
+impl Lab {
+    fn new(setup: &Path, seed: u64, long: bool) -> anyhow::Result<Lab> {
+        Ok(Lab {
+            folder: tempfile::Builder::new()
+                .prefix("run-")
+                .tempdir_in(setup)
+                .with_context(|| format!("cannot make a folder in {}", setup.display()))?,
+            setup: setup.to_owned(),
+            seed,
+            long,
+        })
+    }
+
+    pub fn patience(&self) -> Duration {
+        if self.long { PATIENCE_LONG } else { PATIENCE }
+    }
+
+    /// New file systems for a scenario.
+    pub fn make_images(&self, scenario: &Scenario) -> anyhow::Result<Vec<FileSystem>> {
+        scenario
+            .images
+            .iter()
+            .enumerate()
+            .map(|(at, image)| {
+                FileSystem::make(&self.folder.path().join(format!("{at}.img")), *image)
+            })
+            .collect()
+    }
+
+    /// Starts a machine that runs the scenario's inner part on these file systems.
+    pub fn boot(&self, scenario: &Scenario, disks: &[FileSystem]) -> anyhow::Result<Machine> {
+        let brief = Brief {
+            seed: self.seed,
+            long: self.long,
+            disks: disks
+                .iter()
+                .zip('b'..)
+                .map(|(disk, letter)| brief::Disk {
+                    device: format!("/dev/vd{letter}").into(),
+                    cluster: disk.image.cluster,
+                    uuid: disk.uuid,
+                })
+                .collect(),
+        };
+        let payload = payload::pack(self.folder.path(), scenario, &brief)?;
+        Machine::boot(&Plan {
+            setup: &self.setup,
+            log: &self.folder.path().join("kernel.log"),
+            payload: &payload,
+            disks: &disks
+                .iter()
+                .map(|disk| disk.path.as_path())
+                .collect::<Vec<_>>(),
+            extra: &[],
+        })
+    }
+}
+
+/// Has the machine's parts made where they are missing, and says where they are.
+fn set_up() -> anyhow::Result<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let status = Command::new(source.join("scripts/setup-ocfs2.sh"))
+        .status()
+        .context("cannot run scripts/setup-ocfs2.sh")?;
+    if !status.success() {
+        bail!("scripts/setup-ocfs2.sh failed");
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source.join("target"), PathBuf::from);
+    Ok(target.join("ocfs2"))
+}

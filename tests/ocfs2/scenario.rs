@@ -1,0 +1,94 @@
+//! What is run, on which file systems.
+
+use anyhow::Context as _;
+
+use crate::brief::Brief;
+use crate::guest;
+use crate::host::{self, Lab};
+
+/// An OCFS2 that the host makes before the machine starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Image {
+    /// Bytes.
+    pub cluster: u64,
+    /// Bytes; the image is sparse.
+    pub size: u64,
+    /// For `mkfs.ocfs2 --fs-features`.
+    pub features: Option<&'static str>,
+}
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub images: &'static [Image],
+    /// What the host does; [`host::boot_once`] boots the machine and waits for its end.
+    pub drive: fn(&Lab, &Scenario) -> anyhow::Result<()>,
+    /// What runs in the machine. Fails by panicking.
+    pub run: fn(&Brief),
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// Both ends of what `mkfs.ocfs2` offers; OVM's large repositories have clusters of 1 MiB.
+const fn both(size: u64) -> [Image; 2] {
+    [of(4 * KIB, size), of(MIB, size)]
+}
+
+const fn of(cluster: u64, size: u64) -> Image {
+    Image {
+        cluster,
+        size,
+        features: None,
+    }
+}
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "facts",
+        images: &both(2048 * MIB),
+        drive: host::boot_once,
+        run: guest::facts::run,
+    },
+    Scenario {
+        name: "lifecycle",
+        images: &both(512 * MIB),
+        drive: host::boot_once,
+        run: guest::lifecycle::run,
+    },
+    Scenario {
+        name: "differential",
+        images: &both(1024 * MIB),
+        drive: host::boot_once,
+        run: guest::differential::run,
+    },
+    Scenario {
+        name: "exactness",
+        images: &both(4096 * MIB),
+        drive: host::boot_once,
+        run: guest::exactness::run,
+    },
+    Scenario {
+        name: "refusals",
+        images: &[
+            of(4 * KIB, 64 * MIB),
+            of(MIB, 128 * MIB),
+            Image {
+                cluster: 4 * KIB,
+                size: 64 * MIB,
+                features: Some("norefcount"),
+            },
+        ],
+        drive: host::boot_once,
+        run: guest::refusals::run,
+    },
+];
+
+pub fn named(name: &str) -> anyhow::Result<&'static Scenario> {
+    SCENARIOS
+        .iter()
+        .find(|scenario| scenario.name == name)
+        .with_context(|| {
+            let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            format!("no scenario {name:?}; there are {}", known.join(", "))
+        })
+}
