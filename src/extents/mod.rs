@@ -7,11 +7,11 @@
 //!
 //! | step | where | in → out |
 //! | --- | --- | --- |
-//! | classify | [`segments`] | raw extents + file size → [`Segment`]s that tile the file: zero, data at an address, opaque |
-//! | normalise | [`merge`] | segments → the fewest segments that say the same |
-//! | compare | [`sweep`] | segments of the base and of the current snapshot → what changed |
-//! | sandwich | [`fingerprint`] | segments → a digest, to see that a map held still while it was read |
-//! | answer | [`ranges`] | changes → data and zero ranges, squashed |
+//! | classify | [`mod@segments`] | raw extents + file size → [`Segment`]s that tile the file: zero, data at an address, opaque |
+//! | normalise | [`mod@merge`] | segments → the fewest segments that say the same |
+//! | compare | [`mod@sweep`] | segments of the base and of the current snapshot → what changed |
+//! | sandwich | [`mod@fingerprint`] | segments → a digest, to see that a map held still while it was read |
+//! | answer | [`mod@ranges`] | changes → data and zero ranges, squashed |
 
 mod fingerprint;
 mod merge;
