@@ -52,8 +52,6 @@ pub enum ApiError {
     Internal(String),
 }
 
-/// Only the log has what says more about the node than a client should know; for now an admin's
-/// API has no such secrets, and errors name their files.
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {

@@ -17,7 +17,7 @@ pub(super) async fn show(State(app): State<Shared>) -> Result<Json<protocol::Nod
         warnings.extend(app.files.inventory(&repositories).warnings);
         warnings.extend(domains.doubt().map(str::to_owned));
         warnings.extend(app.snapshots.refresh(&repositories)?);
-        for snapshot in app.snapshots.all(None)? {
+        for snapshot in app.snapshots.indexed(&repositories, None)? {
             match &snapshot.standing {
                 Standing::Waiting(reason) => {
                     warnings.push(format!("snapshot {} waits: {reason}", snapshot.id()));

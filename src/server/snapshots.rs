@@ -112,7 +112,7 @@ fn snapshots_of(app: &Shared, name: &str) -> Result<(String, Vec<Snapshot>), Api
         .find(name)
         .map(|vm| vm.id.clone());
     let vm_id = known.clone().unwrap_or_else(|| name.to_owned());
-    let snapshots = app.snapshots.all(Some(&vm_id))?;
+    let snapshots = app.snapshots.all_in(&repositories, Some(&vm_id))?;
     if known.is_none() && snapshots.is_empty() {
         return Err(vms::unknown(name));
     }

@@ -21,7 +21,7 @@ pub(super) async fn list(State(app): State<Shared>) -> Result<Json<Vec<protocol:
     let domains = app.toolstack.domains().await;
     blocking(move || {
         let (repositories, _) = app.files.look_at_repositories();
-        let snapshots = usable_snapshots(&app, None)?;
+        let snapshots = usable_snapshots(&app, &repositories, None)?;
         let vms = app.files.inventory(&repositories).vms;
         Ok::<_, ApiError>(Json(
             vms.iter()
@@ -42,7 +42,7 @@ pub(super) async fn show(
         let (repositories, _) = app.files.look_at_repositories();
         let inventory = app.files.inventory(&repositories);
         let vm = inventory.find(&name).ok_or_else(|| unknown(&name))?;
-        let snapshots = usable_snapshots(&app, Some(&vm.id))?;
+        let snapshots = usable_snapshots(&app, &repositories, Some(&vm.id))?;
         Ok::<_, ApiError>(Json(describe(
             &app,
             vm,
@@ -65,10 +65,11 @@ pub(super) fn unknown(name: &str) -> ApiError {
 /// The ids of the snapshots that can be used now, by machine, oldest first.
 fn usable_snapshots(
     app: &Shared,
+    repositories: &[Repository],
     vm_id: Option<&str>,
 ) -> Result<HashMap<String, Vec<Uuid>>, ApiError> {
     let mut by_vm: HashMap<String, Vec<Uuid>> = HashMap::new();
-    for snapshot in app.snapshots.all(vm_id)? {
+    for snapshot in app.snapshots.all_in(repositories, vm_id)? {
         if snapshot.standing == Standing::Ready {
             let id = snapshot.id();
             by_vm.entry(snapshot.manifest.vm_id).or_default().push(id);

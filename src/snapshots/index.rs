@@ -147,9 +147,32 @@ impl Snapshots {
     /// # Errors
     /// The catalog's own.
     pub fn all(&self, vm_id: Option<&str>) -> Result<Vec<Snapshot>, SnapshotError> {
-        let repositories = self.repositories.repositories();
-        self.refresh(&repositories)?;
-        let reach = Reach::of(&repositories);
+        self.all_in(&self.repositories.repositories(), vm_id)
+    }
+
+    /// The same, for a caller that has looked at the repositories already.
+    ///
+    /// # Errors
+    /// The catalog's own.
+    pub fn all_in(
+        &self,
+        repositories: &[Repository],
+        vm_id: Option<&str>,
+    ) -> Result<Vec<Snapshot>, SnapshotError> {
+        self.refresh(repositories)?;
+        self.indexed(repositories, vm_id)
+    }
+
+    /// What the catalog knew when it was last brought up to date.
+    ///
+    /// # Errors
+    /// The catalog's own.
+    pub fn indexed(
+        &self,
+        repositories: &[Repository],
+        vm_id: Option<&str>,
+    ) -> Result<Vec<Snapshot>, SnapshotError> {
+        let reach = Reach::of(repositories);
         let mut snapshots = Vec::new();
         for id in self.catalog.snapshots(vm_id)? {
             snapshots.extend(Snapshot::assemble(&self.catalog.copies(id)?, &reach));

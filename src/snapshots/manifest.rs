@@ -165,6 +165,15 @@ impl Manifest {
         Ok(())
     }
 
+    /// The same, being deleted.
+    #[must_use]
+    pub fn deleting(&self) -> Manifest {
+        Manifest {
+            state: State::Deleting,
+            ..self.clone()
+        }
+    }
+
     /// The bytes to write.
     ///
     /// # Panics

@@ -42,7 +42,8 @@ impl Snapshots {
     /// The catalog's own. What a file system refuses is logged and tried again next time.
     pub fn recover(&self) -> Result<Recovered, SnapshotError> {
         let mut recovered = Recovered::default();
-        for snapshot in self.all(None)? {
+        let repositories = self.repositories.repositories();
+        for snapshot in self.all_in(&repositories, None)? {
             let list = match snapshot.standing {
                 Standing::Creating => &mut recovered.undone,
                 Standing::Deleting => &mut recovered.finished,
@@ -54,9 +55,9 @@ impl Snapshots {
                 Err(error) => tracing::warn!("recovery of snapshot {}: {error}", snapshot.id()),
             }
         }
-        for repository in self.repositories.repositories() {
+        for repository in &repositories {
             if repository.status().is_some() {
-                clear_all(&repository, &mut recovered);
+                clear_all(repository, &mut recovered);
             }
         }
         Ok(recovered)

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::manifest::{self, Manifest, ManifestError, State};
+use super::manifest::{self, Manifest, ManifestError};
 use super::probe::SCRATCH;
 use crate::sys::attributes;
 use crate::sys::durable;
@@ -271,11 +271,7 @@ impl Shelf {
         durable::replace(hidden, manifest::FILE_NAME, &manifest.to_bytes())?;
         // Written now, while there is room: a full file system must still be able to say
         // "deleting", which takes no more than a rename then.
-        let deleting = Manifest {
-            state: State::Deleting,
-            ..manifest.clone()
-        };
-        durable::replace(hidden, TOMBSTONE, &deleting.to_bytes())?;
+        durable::replace(hidden, TOMBSTONE, &manifest.deleting().to_bytes())?;
         fs::rename(hidden, self.directory(manifest.id))?;
         durable::sync_directory(&self.root)
     }
@@ -293,11 +289,7 @@ impl Shelf {
         ) {
             Ok(()) => durable::sync_directory(&directory),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let deleting = Manifest {
-                    state: State::Deleting,
-                    ..manifest.clone()
-                };
-                self.write_manifest(&deleting)
+                self.write_manifest(&manifest.deleting())
             }
             Err(error) => Err(error),
         }

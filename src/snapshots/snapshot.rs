@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use uuid::Uuid;
 
@@ -259,13 +259,9 @@ impl Snapshot {
         match Shelf::of(&mount_point).read_manifest(self.id()) {
             Ok((Ok(manifest), _)) => manifest.state != State::Ready,
             Ok((Err(_), _)) => false,
-            Err(error) => error.kind() == io::ErrorKind::NotFound && is_directory(&mount_point),
+            Err(error) => error.kind() == io::ErrorKind::NotFound && mount_point.is_dir(),
         }
     }
-}
-
-fn is_directory(path: &Path) -> bool {
-    path.is_dir()
 }
 
 fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Standing {

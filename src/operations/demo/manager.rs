@@ -185,12 +185,6 @@ impl StandInManager {
         format!("https://{}", self.address)
     }
 
-    /// Its present certificate in PEM.
-    #[must_use]
-    pub fn certificate_pem(&self) -> String {
-        locked(&self.shared.identity).0.pem.clone()
-    }
-
     /// Connections accepted so far.
     #[must_use]
     pub fn connections(&self) -> u64 {
