@@ -37,6 +37,7 @@ release: setup
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --test ocfs2 -- --deny warnings
 	$(CARGO) check --locked --no-default-features
 	$(CARGO) check --locked --no-default-features --features client
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet

@@ -18,7 +18,7 @@ use coriolis_ovm_exporter::operations::demo::guest::Random;
 use coriolis_ovm_exporter::operations::demo::machines::{Machine, scribble};
 use coriolis_ovm_exporter::operations::demo::node::Node;
 use coriolis_ovm_exporter::ovm::repository::{Repository, RepositorySource};
-use coriolis_ovm_exporter::snapshots::{Refine, Snapshots, Subject, SubjectDisk};
+use coriolis_ovm_exporter::snapshots::{Refine, Snapshots, Subject, SubjectDisk, Wish};
 use coriolis_ovm_exporter::sys::fiemap::{self, ExtentReader};
 
 const EXTENTS: u64 = 50_000;
@@ -134,12 +134,16 @@ fn comparison() {
             repository,
         }],
     };
-    let base = snapshots.create(&subject).unwrap();
+    let base = snapshots
+        .create(&subject, &Wish::default(), &snapshots.turn())
+        .unwrap();
     let file = File::options().write(true).open(&disk).unwrap();
     for at in 0..500 {
         file.write_all_at(&[9; 4096], at * 100 * 8192).unwrap();
     }
-    let current = snapshots.create(&subject).unwrap();
+    let current = snapshots
+        .create(&subject, &Wish::default(), &snapshots.turn())
+        .unwrap();
     let open = |snapshot: &coriolis_ovm_exporter::snapshots::Snapshot| {
         File::open(snapshot.path(&snapshot.manifest.disks[0]).unwrap()).unwrap()
     };

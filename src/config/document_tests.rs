@@ -98,6 +98,7 @@ slow_down = "1m"
 min_free = "2.5%"
 immutable = false
 lock_timeout = "5s"
+max_snapshots_per_vm = 12
 "#;
     let Config {
         ovm_ca_certificate,
@@ -128,6 +129,7 @@ lock_timeout = "5s"
     assert_eq!(snapshots.min_free, MinFree::HundredthsOfPercent(250));
     assert!(!snapshots.immutable);
     assert_eq!(snapshots.lock_timeout, Duration::from_secs(5));
+    assert_eq!(snapshots.max_snapshots_per_vm, 12);
 }
 
 #[test]

@@ -118,6 +118,11 @@ pub(super) fn read(document: &DeTable<'_>) -> (Config, Notes) {
                 &mut s.lock_timeout,
                 duration(Duration::ZERO),
             );
+            snapshots.key(
+                "max_snapshots_per_vm",
+                &mut s.max_snapshots_per_vm,
+                number(0, u32::MAX),
+            );
         });
     });
     (config, notes)

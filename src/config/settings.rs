@@ -184,6 +184,8 @@ pub struct Snapshots {
     pub immutable: bool,
     /// How long a request waits for another one that works on the same VM; 0 does not wait.
     pub lock_timeout: Duration,
+    /// Snapshots that a VM may have; 0 sets no limit.
+    pub max_snapshots_per_vm: u32,
 }
 
 impl Default for Snapshots {
@@ -192,6 +194,7 @@ impl Default for Snapshots {
             min_free: MinFree::Auto,
             immutable: true,
             lock_timeout: Duration::from_secs(30),
+            max_snapshots_per_vm: 0,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
 use crate::server::tls::{ServerTls, TlsFiles};
 use crate::server::tokens::TokenIssuer;
 use crate::server::{self, App, ManagerSettings};
-use crate::snapshots::Snapshots;
+use crate::snapshots::{SnapshotError, Snapshots};
 
 /// How often leftovers of crashes, here or on other nodes, are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(60);
@@ -137,7 +137,11 @@ async fn recover(snapshots: &Arc<Snapshots>, at_start: bool) {
         if at_start {
             snapshots.remove_scratch();
         }
-        snapshots.recover()
+        let recovered = snapshots.recover()?;
+        for id in snapshots.expire()? {
+            tracing::info!(snapshot = %id, "its term is over: deleted");
+        }
+        Ok::<_, SnapshotError>(recovered)
     })
     .await;
     match done {

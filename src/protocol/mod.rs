@@ -8,10 +8,14 @@ mod error;
 mod login;
 mod node;
 mod snapshot;
+mod snapshot_entry;
+mod snapshot_request;
 mod vm;
 
 pub use error::ErrorBody;
 pub use login::{LoginRequest, LoginResponse};
 pub use node::{Node, Reflink, RepositoryInfo};
 pub use snapshot::{Chunk, Snapshot, SnapshotDisk};
+pub use snapshot_entry::{SnapshotEntry, SnapshotState};
+pub use snapshot_request::{Consistency, Lifetime, SnapshotChange, SnapshotRequest};
 pub use vm::{Nic, Vm, VmDisk, VmState};

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Consistency;
 use crate::extents::{Range, RangeKind};
 
 /// A snapshot.
@@ -24,6 +25,21 @@ pub struct Snapshot {
     /// What did not go as it should have, in words for people.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What its client calls it.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// When the daemon deletes it.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+    /// Whether its disks are of one moment.
+    #[serde(default)]
+    pub consistency: Consistency,
+    /// How long the machine was held for that, milliseconds.
+    #[serde(default)]
+    pub pause_ms: Option<f64>,
+    /// The first generation made it.
+    #[serde(default)]
+    pub adopted: bool,
 }
 
 /// A disk of a snapshot.

@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::error::ApiError;
 use super::login;
 use super::state::{App, Shared};
-use super::{disks, node, request_id, snapshots, vms};
+use super::{all_snapshots, disks, node, request_id, snapshots, vms};
 
 /// The whole interface: the first generation's routes, each with and without a trailing slash,
 /// and ours.
@@ -19,9 +19,12 @@ pub fn router(app: App) -> Router {
     let snapshot_list = get(snapshots::list)
         .post(snapshots::create)
         .delete(snapshots::delete_all);
-    let snapshot = get(snapshots::show).delete(snapshots::delete);
+    let snapshot = get(snapshots::show)
+        .patch(snapshots::change)
+        .delete(snapshots::delete);
     let protected = Routes::new()
         .add("/api/v1/node", get(node::show))
+        .add("/api/v1/snapshots", get(all_snapshots::list))
         .add("/api/v1/vms", get(vms::list))
         .add("/api/v1/vms/{vm}", get(vms::show))
         .add("/api/v1/vms/{vm}/snapshots", snapshot_list)

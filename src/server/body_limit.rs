@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
@@ -75,6 +76,25 @@ pub async fn read_json_body<T: DeserializeOwned>(
     request: Request,
     limits: &BodyLimits,
 ) -> Result<T, BodyError> {
+    parse(&read(request, limits).await?)
+}
+
+/// The same, where the body may be left out.
+///
+/// # Errors
+/// See [`BodyError`].
+pub async fn read_json_body_if_any<T: DeserializeOwned + Default>(
+    request: Request,
+    limits: &BodyLimits,
+) -> Result<T, BodyError> {
+    let bytes = read(request, limits).await?;
+    match bytes.trim_ascii() {
+        b"" | b"null" => Ok(T::default()),
+        _ => parse(&bytes),
+    }
+}
+
+async fn read(request: Request, limits: &BodyLimits) -> Result<Bytes, BodyError> {
     let too_large = BodyError::TooLarge {
         max_bytes: limits.max_bytes,
     };
@@ -84,16 +104,17 @@ pub async fn read_json_body<T: DeserializeOwned>(
         return Err(too_large);
     }
     let collected = Limited::new(body, limits.max_bytes).collect();
-    let bytes = match tokio::time::timeout(limits.timeout, collected).await {
-        Err(_) => {
-            return Err(BodyError::TooSlow {
-                timeout: limits.timeout,
-            });
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large),
-        Ok(Err(_)) => return Err(BodyError::Broken),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
+    match tokio::time::timeout(limits.timeout, collected).await {
+        Err(_) => Err(BodyError::TooSlow {
+            timeout: limits.timeout,
+        }),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyError> {
     // serde would take a list as well, its values in the order of the fields.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|&byte| byte != b'{') {
@@ -101,7 +122,7 @@ pub async fn read_json_body<T: DeserializeOwned>(
             reason: "it does not start with {".to_owned(),
         });
     }
-    serde_json::from_slice(&bytes).map_err(|e| BodyError::NotJson {
+    serde_json::from_slice(bytes).map_err(|e| BodyError::NotJson {
         reason: describe(&e),
     })
 }
@@ -117,8 +138,14 @@ fn describe(error: &serde_json::Error) -> String {
         Category::Io => "it cannot be read".to_owned(),
         Category::Data => {
             let said = error.to_string();
-            // It names a field of ours, never a value.
-            if said.starts_with("missing field") {
+            // These name a field, or a word in the place of one of ours, never free text.
+            const HARMLESS: [&str; 4] = [
+                "missing field",
+                "unknown field",
+                "unknown variant",
+                "expires_in",
+            ];
+            if HARMLESS.iter().any(|start| said.starts_with(start)) {
                 said
             } else {
                 format!("a value of a wrong type at {place}")
@@ -131,7 +158,6 @@ fn describe(error: &serde_json::Error) -> String {
 mod tests {
     use super::*;
     use axum::body::Body;
-    use bytes::Bytes;
     use futures_util::stream;
     use std::convert::Infallible;
     use std::sync::Arc;

@@ -13,7 +13,7 @@ use super::byte_range::{self, Wanted};
 use super::disk_body::{DiskBody, Piece};
 use super::error::ApiError;
 use super::extract::Ids;
-use super::state::{Shared, blocking};
+use super::state::{Shared, in_turn};
 use crate::snapshots::SnapshotError;
 use crate::snapshots::manifest::Disk;
 use crate::sys::uncached::UncachedFile;
@@ -26,7 +26,7 @@ pub(super) async fn read(
     Ids((vm, snapshot, name)): Ids<(String, String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (file, tag, modified) = blocking(move || {
+    let (file, tag, modified) = in_turn(app.snapshots.turn(), move |_| {
         let snapshot = app
             .for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?
             .ready()?;

@@ -83,16 +83,19 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         SnapshotError::Unknown { .. }
         | SnapshotError::BaseGone { .. }
         | SnapshotError::UnknownDisk { .. } => StatusCode::NOT_FOUND,
-        SnapshotError::BaseNotOlder { .. } | SnapshotError::Incompatible { .. } => {
-            StatusCode::BAD_REQUEST
-        }
+        SnapshotError::BaseNotOlder { .. }
+        | SnapshotError::Incompatible { .. }
+        | SnapshotError::Refused(_) => StatusCode::BAD_REQUEST,
         SnapshotError::OtherVm { .. }
+        | SnapshotError::KeyUsed { .. }
+        | SnapshotError::TooMany { .. }
         | SnapshotError::Changed { .. }
         | SnapshotError::Broken { .. }
         | SnapshotError::Unreadable { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. }
         | SnapshotError::NotNow { .. }
-        | SnapshotError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        | SnapshotError::Busy { .. }
+        | SnapshotError::GivenUp { .. } => StatusCode::SERVICE_UNAVAILABLE,
         SnapshotError::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
         SnapshotError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE

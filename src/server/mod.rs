@@ -4,6 +4,7 @@
 //! [`ovm`](crate::ovm) on the blocking pool, and put the answer into the types of
 //! [`protocol`](crate::protocol).
 
+mod all_snapshots;
 mod api;
 pub mod body_limit;
 mod byte_range;

@@ -5,14 +5,14 @@ use axum::extract::State;
 
 use super::error::ApiError;
 use super::present;
-use super::state::{Shared, blocking};
+use super::state::{Shared, in_turn};
 use crate::protocol;
 use crate::snapshots::Standing;
 
 /// `GET /api/v1/node`: this node, its repositories, and what is wrong.
 pub(super) async fn show(State(app): State<Shared>) -> Result<Json<protocol::Node>, ApiError> {
     let domains = app.toolstack.domains().await;
-    blocking(move || {
+    in_turn(app.snapshots.turn(), move |_| {
         let (repositories, mut warnings) = app.files.look_at_repositories();
         warnings.extend(app.files.inventory(&repositories).warnings);
         warnings.extend(domains.doubt().map(str::to_owned));

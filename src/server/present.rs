@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::extents::squash;
@@ -9,7 +10,9 @@ use crate::ovm::domains::{DomainState, Domains};
 use crate::ovm::inventory::Vm;
 use crate::ovm::repository::{Mount, Repository};
 use crate::protocol;
-use crate::snapshots::{Ability, Comparison, DiskComparison, DiskVerdict, Method, Need};
+use crate::snapshots::{
+    Ability, Comparison, DiskComparison, DiskVerdict, Method, Need, Snapshot, Standing,
+};
 
 /// A virtual machine with what is known of its disks and snapshots.
 pub(super) fn vm(
@@ -151,7 +154,55 @@ pub(super) fn snapshot(comparison: Comparison, join: bool) -> protocol::Snapshot
         created_at: Some(manifest.created_at),
         compare_to: comparison.base,
         warnings: manifest.warnings,
+        label: manifest.label,
+        expires_at: manifest.expires_at,
+        consistency: manifest.consistency,
+        pause_ms: manifest.pause_us.map(milliseconds),
+        adopted: manifest.adopted,
     }
+}
+
+/// A snapshot in the list of all.
+pub(super) fn entry(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    exclusive_bytes: Option<u64>,
+) -> protocol::SnapshotEntry {
+    use protocol::SnapshotState;
+    let (state, reason) = match &snapshot.standing {
+        Standing::Ready => (SnapshotState::Ready, None),
+        Standing::Creating => (SnapshotState::Creating, None),
+        Standing::Deleting => (SnapshotState::Deleting, None),
+        Standing::Waiting(reason) => (SnapshotState::Waiting, Some(reason.clone())),
+        Standing::Broken(reason) => (SnapshotState::Broken, Some(reason.clone())),
+    };
+    let manifest = &snapshot.manifest;
+    let age = now.duration_since(manifest.created_at).as_secs();
+    protocol::SnapshotEntry {
+        id: manifest.id,
+        vm_id: Some(manifest.vm_id.clone()),
+        state,
+        reason,
+        created_at: Some(manifest.created_at),
+        // A clock that was set back makes nothing younger than new.
+        age_seconds: Some(u64::try_from(age).unwrap_or(0)),
+        label: manifest.label.clone(),
+        expires_at: manifest.expires_at,
+        consistency: manifest.consistency,
+        adopted: manifest.adopted,
+        node: Some(manifest.node.clone()),
+        disks: manifest
+            .disks
+            .iter()
+            .map(|disk| disk.name.clone())
+            .collect(),
+        size: manifest.disks.iter().map(|disk| disk.size).sum(),
+        exclusive_bytes,
+    }
+}
+
+fn milliseconds(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64() * 1000.0
 }
 
 fn disk(
@@ -179,7 +230,7 @@ fn disk(
         repo_mountpoint: compared.mount_point,
         size: disk.size,
         extents: disk.extents,
-        stall_ms: Duration::from_micros(disk.stall_us).as_secs_f64() * 1000.0,
+        stall_ms: milliseconds(disk.stall_us),
         sealed: disk.sealed,
         base: has_base.then_some(compared.base),
         method: has_base.then(|| method.to_owned()),

@@ -17,16 +17,7 @@ pub(super) struct SnapshotQuery {
 impl SnapshotQuery {
     /// Whether to join neighbouring chunks. True unless said otherwise, in any spelling.
     pub(super) fn squash(&self) -> Result<bool, ApiError> {
-        let Some(text) = &self.squash_chunks else {
-            return Ok(true);
-        };
-        match text.to_ascii_lowercase().as_str() {
-            "" | "1" | "t" | "true" | "yes" | "y" | "on" => Ok(true),
-            "0" | "f" | "false" | "no" | "n" | "off" => Ok(false),
-            _ => Err(ApiError::BadRequest(format!(
-                "squashChunks={text:?} is no boolean; use true or false"
-            ))),
-        }
+        boolean("squashChunks", self.squash_chunks.as_deref())
     }
 
     /// The base. An empty one is a slip (a variable that was not set), and must not be answered
@@ -51,5 +42,30 @@ impl SnapshotQuery {
                 "refine={other:?} is not known; use none, auto or 4096"
             ))),
         }
+    }
+}
+
+/// Parameters of `GET /snapshots`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct SpaceQuery {
+    space: Option<String>,
+}
+
+impl SpaceQuery {
+    /// Whether to find out what each snapshot holds alone. True unless said otherwise.
+    pub(super) fn space(&self) -> Result<bool, ApiError> {
+        boolean("space", self.space.as_deref())
+    }
+}
+
+/// True where it is absent or empty.
+fn boolean(name: &str, text: Option<&str>) -> Result<bool, ApiError> {
+    let text = text.unwrap_or_default();
+    match text.to_ascii_lowercase().as_str() {
+        "" | "1" | "t" | "true" | "yes" | "y" | "on" => Ok(true),
+        "0" | "f" | "false" | "no" | "n" | "off" => Ok(false),
+        _ => Err(ApiError::BadRequest(format!(
+            "{name}={text:?} is no boolean; use true or false"
+        ))),
     }
 }

@@ -1,25 +1,27 @@
 //! `/api/v1/vms/{vm}/snapshots`.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
 
+use super::body_limit::{read_json_body, read_json_body_if_any};
 use super::error::ApiError;
 use super::extract::{Ids, Parameters};
 use super::query::SnapshotQuery;
 use super::snapshot_list::SnapshotList;
-use super::state::{Shared, blocking};
+use super::state::{Shared, in_turn};
 use super::{present, vms};
 use crate::protocol;
-use crate::snapshots::{Snapshot, SnapshotError, Standing};
+use crate::snapshots::{Change, Snapshot, SnapshotError, Standing, Wish};
 
 /// `GET …/snapshots`: those that can be used now, oldest first.
 pub(super) async fn list(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
 ) -> Result<Response, ApiError> {
-    let (app, mut snapshots) = blocking(move || {
+    let (app, mut snapshots) = in_turn(app.snapshots.turn(), move |_| {
         let (_, snapshots) = snapshots_of(&app, &name)?;
         Ok::<_, ApiError>((app, snapshots))
     })
@@ -32,14 +34,26 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
+    request: Request,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
-    blocking(move || {
+    let request: protocol::SnapshotRequest = read_json_body_if_any(request, &app.body).await?;
+    let wish = Wish::of(request)?;
+    in_turn(app.snapshots.turn(), move |turn| {
         let (repositories, _) = app.files.look_at_repositories();
         let inventory = app.files.inventory(&repositories);
         let vm = inventory.find(&name).ok_or_else(|| vms::unknown(&name))?;
-        let subject = app.snapshots.subject(vm, &repositories)?;
-        let snapshot = app.snapshots.create(&subject)?;
+        // What is answered again is not judged again.
+        let snapshot = match app.snapshots.made_before(&vm.id, &wish)? {
+            Some(same) => same,
+            None => {
+                let subject = app
+                    .snapshots
+                    .subject(vm, &repositories, wish.disks.as_deref())?;
+                app.snapshots.create(&subject, &wish, turn)?
+            }
+        };
         tracing::info!(snapshot = %snapshot.id(), vm = vm.id, "snapshot taken");
+        turn.take()?;
         let allocated = app.snapshots.allocated(snapshot)?;
         Ok::<_, ApiError>(Json(present::snapshot(allocated, true)))
     })
@@ -54,8 +68,10 @@ pub(super) async fn show(
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
     let join = query.squash()?;
     let refine = query.refine()?;
-    blocking(move || {
+    in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
+        // Comparing bytes may take its time.
+        turn.take()?;
         let compared = match query.base()? {
             None => app.snapshots.allocated(snapshot)?,
             Some(base) => app.snapshots.compare(snapshot, base, refine)?,
@@ -65,12 +81,31 @@ pub(super) async fn show(
     .await
 }
 
+/// `PATCH …/snapshots/{snapshot}`: its label, and when it goes.
+pub(super) async fn change(
+    State(app): State<Shared>,
+    Ids((name, id)): Ids<(String, String)>,
+    request: Request,
+) -> Result<Json<protocol::Snapshot>, ApiError> {
+    let change: protocol::SnapshotChange = read_json_body(request, &app.body).await?;
+    let change = Change::of(change, Timestamp::now())?;
+    in_turn(app.snapshots.turn(), move |turn| {
+        let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
+        let vm_id = &snapshot.manifest.vm_id;
+        let changed = app.snapshots.change(vm_id, &id, &change, turn)?;
+        tracing::info!(snapshot = id, "snapshot changed");
+        let allocated = app.snapshots.allocated(changed)?;
+        Ok::<_, ApiError>(Json(present::snapshot(allocated, true)))
+    })
+    .await
+}
+
 /// `DELETE …/snapshots/{snapshot}`: also when it is gone already.
 pub(super) async fn delete(
     State(app): State<Shared>,
     Ids((name, id)): Ids<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    blocking(move || {
+    in_turn(app.snapshots.turn(), move |turn| {
         let found = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id));
         match found {
             Err(SnapshotError::Unknown { .. }) => {
@@ -79,7 +114,7 @@ pub(super) async fn delete(
             }
             Err(error) => Err(error),
             Ok(snapshot) => {
-                app.snapshots.delete(&snapshot.manifest.vm_id, &id)?;
+                app.snapshots.delete(&snapshot.manifest.vm_id, &id, turn)?;
                 tracing::info!(snapshot = id, "snapshot deleted");
                 Ok(StatusCode::OK)
             }
@@ -93,9 +128,9 @@ pub(super) async fn delete_all(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
 ) -> Result<StatusCode, ApiError> {
-    blocking(move || {
+    in_turn(app.snapshots.turn(), move |turn| {
         let (vm_id, _) = snapshots_of(&app, &name)?;
-        app.snapshots.delete_all(&vm_id)?;
+        app.snapshots.delete_all(&vm_id, turn)?;
         tracing::info!(vm = vm_id, "all snapshots deleted");
         Ok::<_, ApiError>(StatusCode::OK)
     })

@@ -1,6 +1,7 @@
 //! What every handler works with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::body_limit::BodyLimits;
 use super::error::ApiError;
@@ -9,7 +10,7 @@ use super::login_throttle::LoginThrottle;
 use super::tokens::TokenIssuer;
 use crate::ovm::domains::Toolstack;
 use crate::ovm::inventory::NodeFiles;
-use crate::snapshots::{SnapshotError, Snapshots};
+use crate::snapshots::{SnapshotError, Snapshots, Turn};
 
 /// The parts that make up the daemon, put together by its start.
 #[derive(Debug)]
@@ -52,6 +53,38 @@ where
         .await
         .map_err(|error| ApiError::Internal(format!("an operation ended badly: {error}")))?
         .map_err(Into::into)
+}
+
+/// How much longer than its own patience an operation is waited for: normally it says itself what
+/// it waited for.
+const LENIENCE: Duration = Duration::from_secs(10);
+
+/// The same for work that may wait, for a lock or a file system, and is not waited for without end.
+/// Work that says [`Turn::take`] is waited for from then on; before, it is given up and finds out
+/// when its turn comes.
+///
+/// # Errors
+/// What `work` gives; [`SnapshotError::GivenUp`].
+pub(super) async fn in_turn<T, E>(
+    turn: Turn,
+    work: impl FnOnce(&Turn) -> Result<T, E> + Send + 'static,
+) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    let turn = Arc::new(turn);
+    let own = turn.clone();
+    let mut done = Box::pin(blocking(move || work(&own)));
+    let limit = turn.patience() + LENIENCE;
+    match tokio::time::timeout(limit, &mut done).await {
+        Ok(done) => done,
+        Err(_) if turn.give_up() => Err(SnapshotError::GivenUp {
+            seconds: limit.as_secs(),
+        }
+        .into()),
+        Err(_) => done.await,
+    }
 }
 
 impl App {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::error::ApiError;
 use super::extract::Ids;
 use super::present;
-use super::state::{Shared, blocking};
+use super::state::{Shared, in_turn};
 use crate::ovm::domains::Domains;
 use crate::ovm::inventory::Vm;
 use crate::ovm::repository::Repository;
@@ -19,7 +19,7 @@ use crate::snapshots::Standing;
 /// `GET /api/v1/vms`.
 pub(super) async fn list(State(app): State<Shared>) -> Result<Json<Vec<protocol::Vm>>, ApiError> {
     let domains = app.toolstack.domains().await;
-    blocking(move || {
+    in_turn(app.snapshots.turn(), move |_| {
         let (repositories, _) = app.files.look_at_repositories();
         let snapshots = usable_snapshots(&app, &repositories, None)?;
         let vms = app.files.inventory(&repositories).vms;
@@ -38,7 +38,7 @@ pub(super) async fn show(
     Ids(name): Ids<String>,
 ) -> Result<Json<protocol::Vm>, ApiError> {
     let domains = app.toolstack.domains().await;
-    blocking(move || {
+    in_turn(app.snapshots.turn(), move |_| {
         let (repositories, _) = app.files.look_at_repositories();
         let inventory = app.files.inventory(&repositories);
         let vm = inventory.find(&name).ok_or_else(|| unknown(&name))?;

@@ -21,9 +21,12 @@ use super::manifest::{self, Disk, Manifest, Place, State};
 use super::probe::Ability;
 use super::seal;
 use super::shelf::Shelf;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Standing};
+use super::turn::Turn;
+use super::wish::Wish;
 use super::{Snapshots, delete};
 use crate::ovm::repository::Repository;
+use crate::protocol::Consistency;
 use crate::sys::flock::Flock;
 use crate::sys::reflink::{self, CloneCall};
 
@@ -55,51 +58,103 @@ struct Source<'s> {
 }
 
 impl Snapshots {
-    /// Takes a snapshot. Blocks; runs to its end or leaves nothing behind.
+    /// Takes a snapshot. Blocks; runs to its end or leaves nothing behind. A request with a key that
+    /// was used for the same before gets the snapshot of that time.
     ///
     /// # Errors
-    /// [`SnapshotError::Incompatible`], [`SnapshotError::NoSpace`], [`SnapshotError::Busy`], and
-    /// the file system's.
-    pub fn create(&self, subject: &Subject) -> Result<Snapshot, SnapshotError> {
-        let _vm = self
-            .locks
-            .lock(&subject.vm_id, self.settings.lock_timeout)?;
+    /// [`SnapshotError::Incompatible`], [`SnapshotError::NoSpace`], [`SnapshotError::Busy`],
+    /// [`SnapshotError::GivenUp`], [`SnapshotError::KeyUsed`], [`SnapshotError::TooMany`], and the
+    /// file system's.
+    pub fn create(
+        &self,
+        subject: &Subject,
+        wish: &Wish,
+        turn: &Turn,
+    ) -> Result<Snapshot, SnapshotError> {
+        let _vm = self.locks.lock(&subject.vm_id, turn)?;
+        let others = self.all(Some(&subject.vm_id))?;
+        if let Some(same) = repeated(&others, wish, None)? {
+            return Ok(same);
+        }
+        self.check_count(&subject.vm_id, &others)?;
         let sources = self.open_sources(subject)?;
         let repositories = distinct_repositories(subject);
         for repository in &repositories {
             self.check_space(repository)?;
         }
-        let newest = self
-            .all(Some(&subject.vm_id))?
-            .last()
-            .map(|snapshot| snapshot.manifest.created_at);
-        let mut manifest = self.first_manifest(subject, &repositories, newest);
+        let newest = others.last().map(|snapshot| snapshot.manifest.created_at);
+        let mut manifest = self.first_manifest(subject, &repositories, newest, wish);
         let mut locks = Vec::new();
         let made = self
             .make_directories(&manifest, &repositories, &mut locks)
-            .and_then(|()| self.fill(&mut manifest, &sources))
-            .and_then(|()| publish(&mut manifest, &repositories));
-        if let Err(error) = made {
-            undo(&manifest, &repositories);
-            return Err(error);
+            .and_then(|()| self.made_elsewhere(&manifest, wish))
+            .and_then(|same| match same {
+                Some(same) => Ok(Some(same)),
+                None => {
+                    turn.take()?;
+                    self.fill(&mut manifest, &sources)?;
+                    publish(&mut manifest, &repositories)?;
+                    Ok(None)
+                }
+            });
+        match made {
+            Ok(None) => {}
+            Ok(Some(same)) => {
+                undo(&manifest, &repositories);
+                return Ok(same);
+            }
+            Err(error) => {
+                undo(&manifest, &repositories);
+                return Err(error);
+            }
         }
-        self.protect(&manifest, &repositories);
+        for repository in &repositories {
+            self.protect_copy(&Shelf::of(&repository.mount_point), &manifest);
+        }
         self.index(&manifest, &repositories);
         drop(locks);
         Ok(Snapshot::made(manifest))
     }
 
-    /// Seals the manifests as the disks are. They are only a guard against an `rm -rf`: where it
-    /// cannot be done, the manifest's warnings say so of the disks already.
-    fn protect(&self, manifest: &Manifest, repositories: &[Repository]) {
-        if !self.settings.immutable {
-            return;
+    /// The snapshot that the same request has made before. Blocks.
+    ///
+    /// # Errors
+    /// [`SnapshotError::KeyUsed`] where its key was used for another one, [`SnapshotError::Busy`]
+    /// where it is being worked on; the catalog's.
+    pub fn made_before(&self, vm_id: &str, wish: &Wish) -> Result<Option<Snapshot>, SnapshotError> {
+        if wish.request.is_none() {
+            return Ok(None);
         }
-        for repository in repositories {
-            if let Err(error) = Shelf::of(&repository.mount_point).protect(manifest.id, true) {
-                tracing::debug!(snapshot = %manifest.id, "the manifest is not sealed: {error}");
-            }
+        repeated(&self.all(Some(vm_id))?, wish, None)
+    }
+
+    /// Whether another node is at the same request, or was faster. This snapshot's directories are
+    /// there already: of two nodes at least one sees the other's, and steps back.
+    fn made_elsewhere(
+        &self,
+        manifest: &Manifest,
+        wish: &Wish,
+    ) -> Result<Option<Snapshot>, SnapshotError> {
+        if wish.request.is_none() {
+            return Ok(None);
         }
+        repeated(&self.all(Some(&manifest.vm_id))?, wish, Some(manifest.id))
+    }
+
+    fn check_count(&self, vm_id: &str, others: &[Snapshot]) -> Result<(), SnapshotError> {
+        let limit = self.settings.max_snapshots_per_vm;
+        let count = others
+            .iter()
+            .filter(|snapshot| snapshot.standing != Standing::Deleting)
+            .count();
+        if limit > 0 && count >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Err(SnapshotError::TooMany {
+                vm_id: vm_id.to_owned(),
+                count,
+                limit,
+            });
+        }
+        Ok(())
     }
 
     /// Puts a new snapshot into the catalog, so that it is known, and waits, when one of its
@@ -177,6 +232,7 @@ impl Snapshots {
         subject: &Subject,
         repositories: &[Repository],
         newest: Option<Timestamp>,
+        wish: &Wish,
     ) -> Manifest {
         // Snapshots of a VM are ordered by this, also when a clock was set back between two.
         let now = Timestamp::now();
@@ -211,6 +267,12 @@ impl Snapshots {
                 })
                 .collect(),
             warnings: Vec::new(),
+            label: wish.label.clone(),
+            expires_at: wish.expires_at(now),
+            request: wish.request.clone(),
+            consistency: Consistency::None,
+            pause_us: None,
+            adopted: false,
         }
     }
 
@@ -267,6 +329,33 @@ impl Snapshots {
         }
         Ok(())
     }
+}
+
+/// The snapshot that a request with this key has made, other than `own`.
+fn repeated(
+    others: &[Snapshot],
+    wish: &Wish,
+    own: Option<Uuid>,
+) -> Result<Option<Snapshot>, SnapshotError> {
+    let Some(request) = &wish.request else {
+        return Ok(None);
+    };
+    let same_key = others.iter().find(|snapshot| {
+        let known = snapshot.manifest.request.as_ref();
+        known.is_some_and(|known| known.key == request.key)
+            && Some(snapshot.id()) != own
+            && snapshot.standing != Standing::Deleting
+    });
+    let Some(snapshot) = same_key else {
+        return Ok(None);
+    };
+    if snapshot.manifest.request.as_ref() != Some(request) {
+        return Err(SnapshotError::KeyUsed {
+            key: request.key.clone(),
+            id: snapshot.id(),
+        });
+    }
+    snapshot.clone().ready().map(Some)
 }
 
 /// Says ready, in every repository.

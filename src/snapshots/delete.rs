@@ -12,6 +12,7 @@ use super::manifest::Manifest;
 use super::seal;
 use super::shelf::{self, Shelf};
 use super::snapshot::Snapshot;
+use super::turn::Turn;
 use crate::sys::flock::Flock;
 
 impl Snapshots {
@@ -19,13 +20,18 @@ impl Snapshots {
     /// their open files and finish.
     ///
     /// # Errors
-    /// [`SnapshotError::OtherVm`], [`SnapshotError::Unreadable`], [`SnapshotError::Unavailable`] while a part of it lies on a
-    /// repository that is not mounted, [`SnapshotError::Busy`], the file system's.
-    pub fn delete(&self, vm_id: &str, id: &str) -> Result<(), SnapshotError> {
-        let _vm = self.locks.lock(vm_id, self.settings.lock_timeout)?;
+    /// [`SnapshotError::OtherVm`], [`SnapshotError::Unreadable`], [`SnapshotError::Unavailable`]
+    /// while a part of it lies on a repository that is not mounted, [`SnapshotError::Busy`],
+    /// [`SnapshotError::GivenUp`], the file system's.
+    pub fn delete(&self, vm_id: &str, id: &str, turn: &Turn) -> Result<(), SnapshotError> {
+        let _vm = self.locks.lock(vm_id, turn)?;
         match self.find(vm_id, id) {
             Err(SnapshotError::Unknown { .. }) => self.see_that_it_is_gone(id),
-            Ok(snapshot) => self.remove(&snapshot),
+            Ok(snapshot) => {
+                let _locks = lock_copies(&snapshot, turn)?;
+                turn.take()?;
+                finish(&snapshot)
+            }
             Err(error) => Err(error),
         }
     }
@@ -34,34 +40,37 @@ impl Snapshots {
     ///
     /// # Errors
     /// As [`Snapshots::delete`]: the first, after all were tried.
-    pub fn delete_all(&self, vm_id: &str) -> Result<(), SnapshotError> {
-        let _vm = self.locks.lock(vm_id, self.settings.lock_timeout)?;
+    pub fn delete_all(&self, vm_id: &str, turn: &Turn) -> Result<(), SnapshotError> {
+        let _vm = self.locks.lock(vm_id, turn)?;
         let mut first = Ok(());
+        let mut locked = Vec::new();
         for snapshot in self.all(Some(vm_id))? {
-            first = first.and(self.remove(&snapshot));
+            match lock_copies(&snapshot, turn) {
+                Ok(locks) => locked.push((snapshot, locks)),
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        turn.take()?;
+        for (snapshot, _locks) in locked {
+            first = first.and(finish(&snapshot));
         }
         first
     }
+}
 
-    fn remove(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        snapshot.within_reach()?;
-        let _locks = self.lock_copies(snapshot)?;
-        finish(snapshot)
-    }
-
-    fn lock_copies(&self, snapshot: &Snapshot) -> Result<Vec<Flock>, SnapshotError> {
-        let mut locks = Vec::new();
-        for (_, shelf) in snapshot.shelves() {
-            match lock_directory(&shelf.directory(snapshot.id()), self.settings.lock_timeout) {
-                Ok(lock) => locks.push(lock),
-                // Another node was faster, with this copy at least.
-                Err(SnapshotError::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+/// Takes the lock of every copy of a snapshot.
+pub(super) fn lock_copies(snapshot: &Snapshot, turn: &Turn) -> Result<Vec<Flock>, SnapshotError> {
+    snapshot.within_reach()?;
+    let mut locks = Vec::new();
+    for (_, shelf) in snapshot.shelves() {
+        match lock_directory(&shelf.directory(snapshot.id()), turn) {
+            Ok(lock) => locks.push(lock),
+            // Another node was faster, with this copy at least.
+            Err(SnapshotError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
-        Ok(locks)
     }
+    Ok(locks)
 }
 
 /// Says `deleting` in every repository, then removes every copy. The locks are held.

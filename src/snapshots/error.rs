@@ -106,6 +106,31 @@ pub enum SnapshotError {
         /// Which disk, and why.
         reason: String,
     },
+    /// The request asks for what cannot be.
+    #[error("{0}")]
+    Refused(String),
+    /// The key of a request stands for another one.
+    #[error(
+        "idempotency_key {key:?} was used for another request, which made snapshot {id}; use a new key for a new snapshot"
+    )]
+    KeyUsed {
+        /// The key.
+        key: String,
+        /// The snapshot that it made.
+        id: Uuid,
+    },
+    /// The machine has as many snapshots as it may have.
+    #[error(
+        "VM {vm_id} has {count} snapshots and [snapshots] max_snapshots_per_vm is {limit}; delete some that are not needed as a base any more"
+    )]
+    TooMany {
+        /// The VM.
+        vm_id: String,
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        limit: u32,
+    },
     /// Too little room would be left for the guests' writes.
     #[error(
         "repository {repository} has {available} bytes free, less than the {required} that [snapshots] min_free keeps for the guests: a snapshot makes their next writes allocate new space. Delete old snapshots or free space"
@@ -126,6 +151,14 @@ pub enum SnapshotError {
         /// Of what.
         what: String,
         /// How long this waited.
+        seconds: u64,
+    },
+    /// Nobody waits any more for an operation that has not begun.
+    #[error(
+        "it could not begin within {seconds} s and nothing was changed: a file system does not answer. While a node of the pool is down the others wait until it is evicted, a minute or more. Try again"
+    )]
+    GivenUp {
+        /// How long was waited.
         seconds: u64,
     },
     /// The file system said no.

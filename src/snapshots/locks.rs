@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::SnapshotError;
 use super::shelf::open_directory;
+use super::turn::Turn;
 use crate::sys::flock::Flock;
 
 /// The virtual machines that this process is changing snapshots of.
@@ -26,20 +27,20 @@ pub struct VmLock<'l> {
 }
 
 impl VmLocks {
-    /// Takes the lock of a VM, waiting at most `patience`. Blocks the thread.
+    /// Takes the lock of a VM, waiting as long as `turn` allows. Blocks the thread.
     ///
     /// # Errors
     /// [`SnapshotError::Busy`].
-    pub fn lock(&self, vm_id: &str, patience: Duration) -> Result<VmLock<'_>, SnapshotError> {
+    pub fn lock(&self, vm_id: &str, turn: &Turn) -> Result<VmLock<'_>, SnapshotError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut held, timeout) = self
             .released
-            .wait_timeout_while(held, patience, |held| held.contains(vm_id))
+            .wait_timeout_while(held, turn.left(), |held| held.contains(vm_id))
             .unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() && held.contains(vm_id) {
             return Err(SnapshotError::Busy {
                 what: format!("VM {vm_id}"),
-                seconds: patience.as_secs(),
+                seconds: turn.patience().as_secs(),
             });
         }
         held.insert(vm_id.to_owned());
@@ -61,13 +62,13 @@ impl Drop for VmLock<'_> {
     }
 }
 
-/// Takes the lock of a snapshot's directory, which other nodes honour too.
+/// Takes the lock of a snapshot's directory, which other nodes honour too. Where a node of the pool
+/// has died, even one attempt can hang until it is evicted: that is what [`Turn::give_up`] is for.
 ///
 /// # Errors
-/// [`SnapshotError::Busy`] after `patience`; the file system's (NotFound when somebody has
+/// [`SnapshotError::Busy`] where `turn` is over; the file system's (NotFound when somebody has
 /// deleted the snapshot).
-pub fn lock_directory(directory: &Path, patience: Duration) -> Result<Flock, SnapshotError> {
-    let deadline = Instant::now() + patience;
+pub fn lock_directory(directory: &Path, turn: &Turn) -> Result<Flock, SnapshotError> {
     loop {
         let file =
             open_directory(directory).map_err(SnapshotError::io("cannot open", directory))?;
@@ -76,10 +77,10 @@ pub fn lock_directory(directory: &Path, patience: Duration) -> Result<Flock, Sna
         if let Some(lock) = lock {
             return Ok(lock);
         }
-        if Instant::now() >= deadline {
+        if turn.left().is_zero() {
             return Err(SnapshotError::Busy {
                 what: format!("{}", directory.display()),
-                seconds: patience.as_secs(),
+                seconds: turn.patience().as_secs(),
             });
         }
         // flock(2) has no timeout; the holder's work takes milliseconds to seconds.

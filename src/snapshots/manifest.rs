@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::protocol::Consistency;
+
 /// The format that this release writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 /// File name, below the snapshot's directory.
@@ -40,6 +42,33 @@ pub struct Manifest {
     /// What did not go as it should have, in words for people.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What its client calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// When the daemon deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The request that asked for it, where that had a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<KeyedRequest>,
+    /// Whether its disks are of one moment.
+    #[serde(default)]
+    pub consistency: Consistency,
+    /// How long the machine was held for it, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_us: Option<u64>,
+    /// The first generation made it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
+}
+
+/// A request that can be told from others, so that one sent twice makes one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyedRequest {
+    /// What the client calls it; unique for a virtual machine.
+    pub key: String,
+    /// SHA-256 of what was asked for, hexadecimal.
+    pub digest: String,
 }
 
 /// How far a snapshot's life has come. What a crash leaves in `Creating` is undone, what it
@@ -242,6 +271,12 @@ mod tests {
                 }),
             }],
             warnings: vec![],
+            label: None,
+            expires_at: None,
+            request: None,
+            consistency: Consistency::None,
+            pause_us: None,
+            adopted: false,
         }
     }
 

@@ -4,11 +4,14 @@
 //! removes files, and this room does so only below `<repository>/CoriolisSnapshots/`.
 
 mod catalog;
+mod change;
 mod compare;
 mod content;
 mod create;
 mod delete;
 mod error;
+mod exclusive;
+mod expire;
 mod former;
 mod index;
 mod locks;
@@ -20,6 +23,8 @@ mod seal;
 mod shelf;
 mod snapshot;
 mod subject;
+mod turn;
+mod wish;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +37,8 @@ pub use probe::Ability;
 pub use recover::Recovered;
 pub use snapshot::{Snapshot, Standing};
 pub use subject::{DiskVerdict, Need, Obstacle};
+pub use turn::Turn;
+pub use wish::{Change, Wish};
 
 use crate::config;
 use crate::ovm::repository::{Repository, RepositorySource};
@@ -72,6 +79,12 @@ impl Snapshots {
             settings,
             node,
         })
+    }
+
+    /// A wait for an operation's turn, as long as the configuration allows.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        Turn::within(self.settings.lock_timeout)
     }
 
     /// Whether clones can be made on a repository.

@@ -10,6 +10,7 @@ use super::locks::lock_directory;
 use super::manifest::State;
 use super::shelf::{Entry, Shelf, open_directory};
 use super::snapshot::{Snapshot, Standing};
+use super::turn::Turn;
 use super::{Snapshots, delete};
 use crate::ovm::repository::Repository;
 use crate::sys::flock::Flock;
@@ -82,8 +83,9 @@ fn finish_snapshot(snapshot: &Snapshot) -> Result<bool, SnapshotError> {
         return Ok(false);
     }
     let mut locks = Vec::new();
+    let at_once = Turn::within(Duration::ZERO);
     for (_, shelf) in snapshot.shelves() {
-        match lock_directory(&shelf.directory(snapshot.id()), Duration::ZERO) {
+        match lock_directory(&shelf.directory(snapshot.id()), &at_once) {
             Ok(lock) => locks.push(lock),
             Err(SnapshotError::Busy { .. }) => return Ok(false),
             Err(SnapshotError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}

@@ -69,6 +69,22 @@ fn leads_out(path: &Path, mount_point: &Path) -> bool {
     }
 }
 
+/// Refuses names that no disk of the machine has, and those of CDs.
+fn see_that_there_are(wanted: &[String], verdicts: &[DiskVerdict]) -> Result<(), SnapshotError> {
+    let names: Vec<&str> = verdicts
+        .iter()
+        .filter(|verdict| verdict.need == Need::Copy)
+        .map(|verdict| verdict.name.as_str())
+        .collect();
+    match wanted.iter().find(|name| !names.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(SnapshotError::Refused(format!(
+            "the machine has no disk {name:?} to copy; it has {}",
+            names.join(", ")
+        ))),
+    }
+}
+
 impl Snapshots {
     /// Judges every disk of a machine, in the order of its vm.cfg.
     #[must_use]
@@ -183,11 +199,18 @@ impl Snapshots {
                 .all(|disk| disk.need == Need::None || disk.cloneable.is_ok())
     }
 
-    /// What a snapshot of a machine has to clone.
+    /// What a snapshot of a machine has to clone: every disk that must be copied, or those of these
+    /// names.
     ///
     /// # Errors
-    /// [`SnapshotError::Incompatible`], naming every disk that stands in the way.
-    pub fn subject(&self, vm: &Vm, repositories: &[Repository]) -> Result<Subject, SnapshotError> {
+    /// [`SnapshotError::Incompatible`], naming every disk that stands in the way;
+    /// [`SnapshotError::Refused`] for a name that the machine has not.
+    pub fn subject(
+        &self,
+        vm: &Vm,
+        repositories: &[Repository],
+        wanted: Option<&[String]>,
+    ) -> Result<Subject, SnapshotError> {
         let incompatible = |reason: String| SnapshotError::Incompatible {
             vm_id: vm.id.clone(),
             reason,
@@ -202,6 +225,13 @@ impl Snapshots {
         let verdicts = config
             .map(|config| self.judge(config, repositories))
             .unwrap_or_default();
+        if let Some(wanted) = wanted {
+            see_that_there_are(wanted, &verdicts)?;
+        }
+        let is_wanted = |verdict: &DiskVerdict| match wanted {
+            None => verdict.need == Need::Copy,
+            Some(wanted) => wanted.contains(&verdict.name),
+        };
         let mut subject = Subject {
             vm_id: vm.id.clone(),
             disks: Vec::new(),
@@ -209,7 +239,7 @@ impl Snapshots {
         let mut obstacles = Vec::new();
         let mut passing = true;
         for (disk, verdict) in disks.iter().zip(verdicts) {
-            if verdict.need == Need::None {
+            if !is_wanted(&verdict) {
                 continue;
             }
             match verdict.cloneable {

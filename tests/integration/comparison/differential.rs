@@ -8,7 +8,7 @@ use coriolis_ovm_exporter::snapshots::{Refine, Snapshot};
 use super::super::support::counts::count;
 use super::super::support::node::Kind;
 use super::guest::Guest;
-use super::house::{House, VM, disk_in, file_of, must, shelf_of, text};
+use super::house::{House, disk_in, file_of, must, shelf_of, text};
 use super::replica::{self, Tally};
 use super::seed::Seed;
 
@@ -74,7 +74,7 @@ fn run(kind: Kind) {
             assert!(!shelf_of(&ground).contains(&gone.id().to_string()));
         }
     }
-    house.snapshots.delete_all(VM).unwrap();
+    house.delete_all().unwrap();
     assert_eq!(shelf_of(&ground), Vec::<String>::new());
     tally.report(&format!("{kind:?}, seed {}", seed.0));
     assert!(tally.changed > 0, "the guests changed nothing");

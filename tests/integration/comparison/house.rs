@@ -9,7 +9,7 @@ use coriolis_ovm_exporter::config;
 use coriolis_ovm_exporter::operations::demo::ground::Ground;
 use coriolis_ovm_exporter::ovm::repository::{Repository, RepositorySource};
 use coriolis_ovm_exporter::snapshots::{
-    Comparison, Refine, Snapshot, SnapshotError, Snapshots, Subject, SubjectDisk,
+    Comparison, Refine, Snapshot, SnapshotError, Snapshots, Subject, SubjectDisk, Wish,
 };
 use coriolis_ovm_exporter::sys::fiemap::ExtentReader;
 use tempfile::TempDir;
@@ -89,7 +89,17 @@ impl House {
 
     /// A snapshot of one disk in the first repository.
     pub fn take(&self, disk: &Path) -> Snapshot {
-        self.snapshots.create(&self.subject(&[(0, disk)])).unwrap()
+        self.try_create(&self.subject(&[(0, disk)])).unwrap()
+    }
+
+    /// A snapshot with nothing special about it.
+    pub fn try_create(&self, subject: &Subject) -> Result<Snapshot, SnapshotError> {
+        let turn = self.snapshots.turn();
+        self.snapshots.create(subject, &Wish::default(), &turn)
+    }
+
+    pub fn delete_all(&self) -> Result<(), SnapshotError> {
+        self.snapshots.delete_all(VM, &self.snapshots.turn())
     }
 
     pub fn find(&self, snapshot: &Snapshot) -> Result<Snapshot, SnapshotError> {
@@ -108,7 +118,8 @@ impl House {
     }
 
     pub fn delete(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        self.snapshots.delete(VM, &snapshot.id().to_string())
+        let turn = self.snapshots.turn();
+        self.snapshots.delete(VM, &snapshot.id().to_string(), &turn)
     }
 }
 

@@ -13,7 +13,7 @@ use super::house::{House, VM, disk_in, must, shelf_of, text};
 use super::replica;
 
 fn incompatible(house: &House, disk: &Path, reason: &str) {
-    let refused = house.snapshots.create(&house.subject(&[(0, disk)]));
+    let refused = house.try_create(&house.subject(&[(0, disk)]));
     match refused {
         Err(SnapshotError::Incompatible {
             vm_id,
@@ -61,9 +61,9 @@ fn disks_that_are_no_regular_files() {
     // One bad disk spoils the whole: no half of a machine.
     let missing = path("missing.img");
     let both = house.subject(&[(0, &disk), (0, &missing)]);
-    let refused = house.snapshots.create(&both);
+    let refused = house.try_create(&both);
     assert!(matches!(refused, Err(SnapshotError::Incompatible { .. })));
-    let none = house.snapshots.create(&house.subject(&[]));
+    let none = house.try_create(&house.subject(&[]));
     assert!(matches!(none, Err(SnapshotError::Incompatible { .. })));
     assert_eq!(shelf_of(&ground), Vec::<String>::new());
     assert!(house.snapshots.all(None).unwrap().is_empty());
@@ -78,7 +78,7 @@ fn a_disk_of_another_file_system() {
     // A symbolic link out of the repository.
     let link = disk_in(&ground, "link.img");
     std::os::unix::fs::symlink(&disk, &link).unwrap();
-    let refused = house.snapshots.create(&house.subject(&[(0, &link)]));
+    let refused = house.try_create(&house.subject(&[(0, &link)]));
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(shelf_of(&ground), Vec::<String>::new());
 }
@@ -103,7 +103,7 @@ fn too_little_free_space() {
             text(&disk_in(&ground, "filler")),
         ],
     );
-    let refused = house.snapshots.create(&house.subject(&[(0, &disk)]));
+    let refused = house.try_create(&house.subject(&[(0, &disk)]));
     match refused {
         Err(SnapshotError::NoSpace {
             available,
@@ -134,7 +134,7 @@ fn a_full_file_system() {
         fs::write(&disk, vec![3; 1 << 20]).unwrap();
         let older = house.take(&disk);
         let filler = fill(&ground);
-        let made = house.snapshots.create(&house.subject(&[(0, &disk)]));
+        let made = house.try_create(&house.subject(&[(0, &disk)]));
         eprintln!("{kind:?}, full: {:?}", made.as_ref().err());
         let expected = 1 + usize::from(made.is_ok());
         if let Err(error) = &made {
@@ -154,7 +154,7 @@ fn a_full_file_system() {
         let base = older.path(&older.manifest.disks[0]).unwrap();
         let comparison = house.compare(&older, &newer, Refine::Auto).unwrap();
         replica::exact(&comparison, &base);
-        house.snapshots.delete_all(VM).unwrap();
+        house.delete_all().unwrap();
         assert!(shelf_of(&ground).is_empty());
     }
 }
@@ -192,7 +192,7 @@ fn a_file_system_mounted_read_only() {
                     "{ability:?}"
                 );
             }
-            let refused = house.snapshots.create(&house.subject(&[(0, &disk)]));
+            let refused = house.try_create(&house.subject(&[(0, &disk)]));
             let said = refused.unwrap_err().to_string();
             assert!(
                 said.contains("Read-only file system") && said.contains(text(&point)),

@@ -36,8 +36,7 @@ impl Pair {
     fn take(&self) -> Result<Snapshot, SnapshotError> {
         let [system, data] = &self.disks;
         self.house
-            .snapshots
-            .create(&self.house.subject(&[(0, system), (1, data)]))
+            .try_create(&self.house.subject(&[(0, system), (1, data)]))
     }
 
     fn unmount(&mut self, at: usize) {
@@ -94,7 +93,7 @@ fn one_id_and_a_manifest_in_each() {
         assert_eq!((tally.missed, tally.named), (0, 12_288));
     }
     pair.house.delete(&older).unwrap();
-    pair.house.snapshots.delete_all(VM).unwrap();
+    pair.house.delete_all().unwrap();
     assert!(
         pair.grounds
             .iter()
@@ -195,7 +194,7 @@ fn assert_waiting(pair: &Pair, older: &Snapshot, newer: &Snapshot, gone: usize) 
     waits(pair.house.find(newer).unwrap().ready().unwrap_err());
     waits(pair.house.compare(older, newer, Refine::Auto).unwrap_err());
     waits(pair.house.delete(older).unwrap_err());
-    waits(pair.house.snapshots.delete_all(VM).unwrap_err());
+    waits(pair.house.delete_all().unwrap_err());
     // Nothing of the half that is there was touched.
     assert_eq!(shelf_of(&pair.grounds[1 - gone]).len(), 2);
 }

@@ -9,7 +9,7 @@ use coriolis_ovm_exporter::snapshots::{Refine, Snapshot};
 use coriolis_ovm_exporter::sys::fiemap::ExtentReader;
 
 use super::disk::Disk;
-use super::house::{House, VM, file_of};
+use super::house::{House, file_of};
 use super::on_each;
 use super::replica::{self, Tally};
 use crate::brief::Brief;
@@ -62,7 +62,7 @@ fn several_pairs(house: &House, random: Random, wanted: u64) {
             assert!(!house.shelf().contains(&gone.id().to_string()));
         }
     }
-    house.snapshots.delete_all(VM).unwrap();
+    house.delete_all().unwrap();
     assert_eq!(house.shelf(), Vec::<String>::new());
     println!("  {} operations, {pairs} pairs compared", disk.deeds);
     for (refine, (count, sum)) in REFINES.iter().zip(sums) {

@@ -10,7 +10,7 @@ use coriolis_ovm_exporter::extents::Range;
 use coriolis_ovm_exporter::operations::demo::guest::Random;
 use coriolis_ovm_exporter::snapshots::Refine;
 
-use super::house::{House, VM};
+use super::house::House;
 use super::{noise, on_each, replica};
 use crate::brief::Brief;
 
@@ -67,7 +67,7 @@ fn small_writes(house: &House, random: &mut Random, size: u64, writes: u32) {
             assert!(named * 10 <= written * 11, "{named} for {written}");
         }
     }
-    house.snapshots.delete_all(VM).unwrap();
+    house.delete_all().unwrap();
     std::fs::remove_file(&path).unwrap();
 }
 

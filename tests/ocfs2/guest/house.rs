@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coriolis_ovm_exporter::config::{self, MinFree};
 use coriolis_ovm_exporter::ovm::repository::{Repository, RepositorySource};
 use coriolis_ovm_exporter::snapshots::{
-    Comparison, Refine, Snapshot, SnapshotError, Snapshots, Subject, SubjectDisk,
+    Comparison, Refine, Snapshot, SnapshotError, Snapshots, Subject, SubjectDisk, Wish,
 };
 use nix::mount::MsFlags;
 use tempfile::TempDir;
@@ -99,7 +99,7 @@ impl House {
     }
 
     pub fn try_take(&self, disk: &Path) -> Result<Snapshot, SnapshotError> {
-        self.snapshots.create(&self.subject(disk))
+        try_create(&self.snapshots, &self.subject(disk))
     }
 
     pub fn take(&self, disk: &Path) -> Snapshot {
@@ -122,7 +122,12 @@ impl House {
     }
 
     pub fn delete(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        self.snapshots.delete(VM, &snapshot.id().to_string())
+        let turn = self.snapshots.turn();
+        self.snapshots.delete(VM, &snapshot.id().to_string(), &turn)
+    }
+
+    pub fn delete_all(&self) -> Result<(), SnapshotError> {
+        self.snapshots.delete_all(VM, &self.snapshots.turn())
     }
 
     /// All that lies in the repository's snapshot folder.
@@ -134,6 +139,11 @@ impl House {
             .map(|item| item.unwrap().file_name().to_string_lossy().into_owned())
             .collect()
     }
+}
+
+/// A snapshot with nothing special about it.
+pub fn try_create(snapshots: &Snapshots, subject: &Subject) -> Result<Snapshot, SnapshotError> {
+    snapshots.create(subject, &Wish::default(), &snapshots.turn())
 }
 
 fn open(index: &Path, source: &Only, settings: &config::Snapshots) -> Snapshots {

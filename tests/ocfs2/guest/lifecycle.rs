@@ -13,7 +13,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 use nix::mount::MsFlags;
 
-use super::house::{House, VM, file_of};
+use super::house::{House, file_of};
 use super::{noise, on_each, refused, replica, without_ficlone};
 use crate::brief::Brief;
 
@@ -142,7 +142,7 @@ fn gone(house: &House, disk: &Path, first: &Snapshot, second: &Snapshot) {
     drop(reader);
     assert_eq!(house.shelf(), [second.id().to_string()]);
     house.take(disk);
-    house.snapshots.delete_all(VM).unwrap();
+    house.delete_all().unwrap();
     assert_eq!(house.shelf(), Vec::<String>::new());
     assert!(house.snapshots.recover().unwrap().is_nothing());
 }

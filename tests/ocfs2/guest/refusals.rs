@@ -9,7 +9,7 @@ use coriolis_ovm_exporter::snapshots::{Ability, Refine, Snapshot, SnapshotError}
 use coriolis_ovm_exporter::sys::file_system::{self, Kind};
 use nix::mount::{MsFlags, mount, umount};
 
-use super::house::{House, file_of};
+use super::house::{House, file_of, try_create};
 use super::{clones, noise, replica};
 use crate::brief::{self, Brief};
 
@@ -117,7 +117,7 @@ fn full(disk: &brief::Disk, random: &mut Random) {
     }
     assert_eq!(house.shelf(), [first.id().to_string()]);
 
-    match greedy.create(&house.subject(&path)) {
+    match try_create(&greedy, &house.subject(&path)) {
         Ok(second) => {
             println!("  full, min_free = 0: made");
             assert!(fs::read(file_of(&second)).unwrap() == bytes);

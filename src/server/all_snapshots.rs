@@ -1,0 +1,36 @@
+//! `/api/v1/snapshots`: those of all machines, whatever their state.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+
+use super::error::ApiError;
+use super::extract::Parameters;
+use super::present;
+use super::query::SpaceQuery;
+use super::state::{Shared, in_turn};
+use crate::protocol;
+
+/// `GET /api/v1/snapshots`, oldest first.
+pub(super) async fn list(
+    State(app): State<Shared>,
+    Parameters(query): Parameters<SpaceQuery>,
+) -> Result<Json<Vec<protocol::SnapshotEntry>>, ApiError> {
+    let with_space = query.space()?;
+    in_turn(app.snapshots.turn(), move |turn| {
+        let (repositories, _) = app.files.look_at_repositories();
+        let snapshots = app.snapshots.all_in(&repositories, None)?;
+        // Reading every map may take its time.
+        turn.take()?;
+        let now = Timestamp::now();
+        let entries = snapshots
+            .iter()
+            .map(|snapshot| {
+                let exclusive = with_space.then(|| snapshot.exclusive_bytes()).flatten();
+                present::entry(snapshot, now, exclusive)
+            })
+            .collect();
+        Ok::<_, ApiError>(Json(entries))
+    })
+    .await
+}

@@ -1,0 +1,71 @@
+//! How much space a snapshot holds that nothing else does: what deleting it would free.
+
+use std::io;
+
+use super::snapshot::Snapshot;
+use crate::extents::flags;
+use crate::sys::fiemap::ExtentReader;
+use crate::sys::file_system::{self, Kind};
+
+impl Snapshot {
+    /// Bytes that only this snapshot's files hold. None where the file system cannot say: OCFS2
+    /// calls an extent shared for ever, a compressed extent takes fewer bytes than it covers, and a
+    /// file that cannot be read says nothing.
+    #[must_use]
+    pub fn exclusive_bytes(&self) -> Option<u64> {
+        self.manifest.disks.iter().try_fold(0_u64, |sum, disk| {
+            let file = self.open(disk).ok()?;
+            let status = file_system::status(file.file()).ok()?;
+            if !matches!(status.kind, Kind::Xfs | Kind::Btrfs) {
+                return None;
+            }
+            let own = unshared(ExtentReader::new(file.file(), 0)).ok()??;
+            sum.checked_add(own)
+        })
+    }
+}
+
+/// None where an extent does not say what it takes.
+fn unshared(
+    extents: impl Iterator<Item = io::Result<crate::extents::Extent>>,
+) -> io::Result<Option<u64>> {
+    const OPAQUE: u32 = flags::UNKNOWN | flags::DELALLOC | flags::ENCODED | flags::ENCRYPTED;
+    let mut sum = 0_u64;
+    for extent in extents {
+        let extent = extent?;
+        if extent.flags & OPAQUE != 0 {
+            return Ok(None);
+        }
+        if extent.flags & flags::SHARED == 0 {
+            sum = sum.saturating_add(extent.length);
+        }
+    }
+    Ok(Some(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extents::Extent;
+
+    fn extent(length: u64, flags: u32) -> io::Result<Extent> {
+        Ok(Extent {
+            logical: 0,
+            physical: 0,
+            length,
+            flags,
+        })
+    }
+
+    #[test]
+    fn only_what_is_not_shared_counts() {
+        let map = [
+            extent(10, flags::SHARED),
+            extent(5, 0),
+            extent(7, flags::LAST),
+        ];
+        assert_eq!(unshared(map.into_iter()).unwrap(), Some(12));
+        let map = [extent(10, 0), extent(5, flags::ENCODED)];
+        assert_eq!(unshared(map.into_iter()).unwrap(), None);
+    }
+}
