@@ -99,6 +99,7 @@ min_free = "2.5%"
 immutable = false
 lock_timeout = "5s"
 max_snapshots_per_vm = 12
+recover_interval = "1m"
 "#;
     let Config {
         ovm_ca_certificate,
@@ -130,6 +131,7 @@ max_snapshots_per_vm = 12
     assert!(!snapshots.immutable);
     assert_eq!(snapshots.lock_timeout, Duration::from_secs(5));
     assert_eq!(snapshots.max_snapshots_per_vm, 12);
+    assert_eq!(snapshots.recover_interval, Duration::from_secs(60));
 }
 
 #[test]

@@ -14,6 +14,8 @@ use super::values::{
 
 /// A timeout shorter than this would only ever fail.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// Each look reads every repository's snapshot folder.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// A token carries its end in whole seconds.
 const SHORTEST_TOKEN: Duration = Duration::from_secs(1);
 /// More could not be served: the kernel's usual limit on descriptors is below.
@@ -122,6 +124,11 @@ pub(super) fn read(document: &DeTable<'_>) -> (Config, Notes) {
                 "max_snapshots_per_vm",
                 &mut s.max_snapshots_per_vm,
                 number(0, u32::MAX),
+            );
+            snapshots.key(
+                "recover_interval",
+                &mut s.recover_interval,
+                duration(SHORTEST_INTERVAL),
             );
         });
     });

@@ -186,6 +186,8 @@ pub struct Snapshots {
     pub lock_timeout: Duration,
     /// Snapshots that a VM may have; 0 sets no limit.
     pub max_snapshots_per_vm: u32,
+    /// How often leftovers of crashes and expired snapshots are looked for; at least 1 s.
+    pub recover_interval: Duration,
 }
 
 impl Default for Snapshots {
@@ -195,6 +197,7 @@ impl Default for Snapshots {
             immutable: true,
             lock_timeout: Duration::from_secs(30),
             max_snapshots_per_vm: 0,
+            recover_interval: Duration::from_secs(60),
         }
     }
 }

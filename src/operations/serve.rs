@@ -20,8 +20,6 @@ use crate::server::tokens::TokenIssuer;
 use crate::server::{self, App, ManagerSettings};
 use crate::snapshots::{SnapshotError, Snapshots};
 
-/// How often leftovers of crashes, here or on other nodes, are looked for.
-const RECOVER_EVERY: Duration = Duration::from_secs(60);
 /// How long the start waits for that.
 const RECOVER_AT_START: Duration = Duration::from_secs(10);
 /// Beside `db_file`.
@@ -87,7 +85,7 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
         sd_notify::NotifyState::Ready,
     ]);
     let background = [
-        tokio::spawn(recover_again(snapshots)),
+        tokio::spawn(recover_again(snapshots, config.snapshots.recover_interval)),
         tokio::spawn(reload(hung_up, log, tls.clone())),
     ];
     let stopped = listener
@@ -121,8 +119,9 @@ async fn reload(mut hung_up: Signal, log: Log, tls: Arc<ServerTls>) {
     }
 }
 
-async fn recover_again(snapshots: Arc<Snapshots>) {
-    let mut tick = tokio::time::interval(RECOVER_EVERY);
+/// Leftovers of crashes, here or on other nodes, and expired snapshots, from time to time.
+async fn recover_again(snapshots: Arc<Snapshots>, every: Duration) {
+    let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
     loop {

@@ -8,7 +8,8 @@ use crate::sys::fiemap::ExtentReader;
 use crate::sys::file_system::{self, Kind};
 
 impl Snapshot {
-    /// Bytes that only this snapshot's files hold. None where the file system cannot say: OCFS2
+    /// Bytes that only this snapshot's files hold. Btrfs frees an extent only when nobody has any of
+    /// it, so there a part of one does not count. None where the file system cannot say: OCFS2
     /// calls an extent shared for ever, a compressed extent takes fewer bytes than it covers, and a
     /// file that cannot be read says nothing.
     #[must_use]

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::support::api::text;
 
 /// Fills a stretch of a disk with random bytes and sees to it that they are on the device.
-fn write(disk: &Path, seed: u64, offset: u64, length: usize) {
+pub fn write(disk: &Path, seed: u64, offset: u64, length: usize) {
     let mut bytes = vec![0; length];
     Random::new(seed).fill(&mut bytes);
     let disk = File::options().write(true).open(disk).unwrap();

@@ -2,51 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use coriolis_ovm_exporter::client::Client;
-use coriolis_ovm_exporter::operations::demo::daemon::Daemon;
 use coriolis_ovm_exporter::operations::demo::guest::Random;
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::is_expected;
 use crate::support::counts::count;
 use crate::support::digest;
-use crate::support::node::{Kind, PASSWORD, TestNode, USER};
-
-/// Another node, which sees what the first one sees.
-struct Neighbour {
-    daemon: Daemon,
-    _folder: TempDir,
-}
-
-impl Neighbour {
-    fn of(node: &TestNode) -> Neighbour {
-        let folder = tempfile::tempdir().unwrap();
-        let config = fs::read_to_string(node.path("config.toml")).unwrap();
-        // Its own index, log and secret; the rest is shared.
-        let own = |config: String, name: &str| {
-            let path = |path: &Path| path.display().to_string();
-            config.replace(&path(&node.path(name)), &path(&folder.path().join(name)))
-        };
-        let config = own(own(config, "exporter.db"), "exporter.log");
-        fs::write(folder.path().join("config.toml"), config).unwrap();
-        let program = Path::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"));
-        Neighbour {
-            daemon: Daemon::start(program, folder.path()).unwrap(),
-            _folder: folder,
-        }
-    }
-
-    async fn client(&self, node: &TestNode) -> Client {
-        let endpoint = format!("https://{}", self.daemon.address());
-        Client::login(&endpoint, USER, PASSWORD, &node.trust())
-            .await
-            .unwrap()
-    }
-}
+use crate::support::neighbour::Neighbour;
+use crate::support::node::{Kind, TestNode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_makes_the_other_one_has_at_once() {

@@ -1,15 +1,14 @@
 //! What is left by a daemon that ends, and what another node knows.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use coriolis_ovm_exporter::operations::demo::daemon::Daemon;
 use coriolis_ovm_exporter::operations::demo::guest::Random;
 
 use super::{chunks, write};
 use crate::support::api::{Api, text};
 use crate::support::counts::count;
+use crate::support::neighbour::Neighbour;
 use crate::support::node::{Kind, TestNode};
 use crate::support::wire::within;
 
@@ -74,17 +73,7 @@ async fn after_a_migration_the_other_node_knows_no_snapshot() {
     write(&vm.disks[0], 1, 0, 4 << 20);
     let base = Api::of(&node).await.snapshot(&vm.id).await;
     // Another daemon with an index of its own; the repository is shared.
-    let folder = tempfile::tempdir().unwrap();
-    let config = fs::read_to_string(node.path("config.toml")).unwrap();
-    let own = |name: &str| folder.path().join(name).display().to_string();
-    let config = ["exporter.db", "exporter.log"]
-        .iter()
-        .fold(config, |config, name| {
-            config.replace(&node.path(name).display().to_string(), &own(name))
-        });
-    fs::write(folder.path().join("config.toml"), config).unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"));
-    let other = Daemon::start(program, folder.path()).unwrap();
+    let other = Neighbour::of(&node);
     let api = Api::at(&node, other.address()).await;
     write(&vm.disks[0], 2, 1 << 20, 4096);
     let next = api.snapshot(&vm.id).await;

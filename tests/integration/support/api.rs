@@ -87,6 +87,16 @@ impl Api {
         Ok(Answer::of(response).await)
     }
 
+    /// Sends a JSON body, or any text.
+    pub async fn send_body(&self, method: Method, path: &str, body: impl ToString) -> Answer {
+        let request = self
+            .http
+            .request(method, format!("{}/api/v1{path}", self.endpoint))
+            .bearer_auth(&self.token)
+            .body(body.to_string());
+        Answer::of(request.send().await.unwrap()).await
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, &[]).await
     }

@@ -5,6 +5,7 @@ pub mod counts;
 pub mod daemon;
 pub mod digest;
 pub mod manager;
+pub mod neighbour;
 pub mod node;
 pub mod wait;
 pub mod wire;
