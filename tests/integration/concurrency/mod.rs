@@ -1,6 +1,7 @@
 //! Many clients, and several nodes, at the same virtual machines at once.
 
 mod clients;
+mod hang;
 mod nodes;
 mod page_cache;
 

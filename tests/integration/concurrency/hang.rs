@@ -1,0 +1,88 @@
+//! A file system that does not answer: as a cluster's while a node of the pool is dead.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::api::Api;
+use crate::support::node::{Kind, TestNode};
+use crate::support::wait;
+
+/// A frozen file system: who changes something on it waits until this is dropped.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(mount_point: &Path) -> Frozen {
+        fsfreeze("--freeze", mount_point);
+        Frozen(mount_point.to_owned())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        fsfreeze("--unfreeze", &self.0);
+    }
+}
+
+fn fsfreeze(what: &str, mount_point: &Path) {
+    let status = Command::new("fsfreeze").arg(what).arg(mount_point).status();
+    assert!(status.unwrap().success(), "fsfreeze {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_cannot_begin_is_given_up_and_leaves_nothing() {
+    let patience = "[snapshots]\nlock_timeout = \"0s\"\n";
+    let node = TestNode::with_config(&[Kind::Xfs, Kind::Xfs], patience).await;
+    let (stuck, well) = (node.machine(0, 1, &[4096]), node.machine(1, 2, &[4096]));
+    let api = Api::of(&node).await;
+    let path = format!("/vms/{}/snapshots", stuck.id);
+    let kept = api.snapshot(&stuck.id).await;
+
+    let frozen = Frozen::new(&node.repositories[0].path());
+    let begun = Instant::now();
+    let asked = api.send_body(reqwest::Method::POST, &path, json!({"label": "late"}));
+    let meanwhile = async {
+        // Machines elsewhere are not kept waiting, and neither is the next request for this one.
+        api.snapshot(&well.id).await;
+        let busy = api.post(&path).await.unwrap();
+        busy.error(503);
+        assert!(
+            begun.elapsed() < Duration::from_secs(9),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!(api.json(&path).await.as_array().unwrap().len(), 1);
+    };
+    let (answer, ()) = tokio::join!(asked, meanwhile);
+    let (_, details) = answer.error(503);
+    assert!(details.contains("nothing was changed"), "{details}");
+    assert!(!answer.header("retry-after").is_empty());
+    drop(frozen);
+
+    // The operation wakes, finds that nobody waits for it, and takes back what it had begun.
+    let shelf = node.repositories[0].path().join("CoriolisSnapshots");
+    let mut entries = Vec::new();
+    wait::until_nothing("nothing is left of it", || {
+        entries = std::fs::read_dir(&shelf)
+            .unwrap()
+            .map(|item| item.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let mut others = entries.clone();
+        others.retain(|name| Some(name.as_str()) != kept["id"].as_str());
+        others
+    })
+    .await;
+    wait::until("the machine is free again", || {
+        node.log().contains("could not begin")
+    });
+    let mut answer = api.post(&path).await.unwrap();
+    while answer.status == 503 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = api.post(&path).await.unwrap();
+    }
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["label"], serde_json::Value::Null);
+    assert_eq!(api.json(&path).await.as_array().unwrap().len(), 2);
+}
