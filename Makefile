@@ -9,7 +9,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 TRIPLE := x86_64-unknown-linux-gnu
 RELEASE := $(TARGET)/$(TRIPLE)/release
 
-.PHONY: help setup setup-test demo release test test-long test-ocfs2 lint bench clean
+.PHONY: help setup setup-test setup-fuzz demo release test test-long test-ocfs2 fuzz lint bench clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-long  the same with full counts (root)"
 	@echo "make release    one static binary, $(RELEASE)/coriolis-ovm-exporter"
 	@echo "make test-ocfs2 the library on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
+	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
 	@echo "make bench      what comparisons and reads cost on a fragmented disk (root)"
 	@echo "make setup      install the Debian packages that all of this needs"
 
@@ -25,6 +26,9 @@ setup:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-fuzz:
+	@scripts/setup.sh fuzz
 
 demo: setup
 	$(CARGO) build --locked --bin coriolis-ovm-exporter
@@ -36,6 +40,8 @@ release: setup
 
 lint:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	@$(CARGO) tree --locked --manifest-path fuzz/Cargo.toml >/dev/null
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	$(CARGO) clippy --locked --test ocfs2 -- --deny warnings
 	$(CARGO) check --locked --no-default-features
@@ -52,9 +58,15 @@ test: setup-test lint
 	$(CARGO) nextest run --locked $(FILTER)
 	$(CARGO) test --locked --doc
 
-test-long: setup-test lint
+test-long: setup-test setup-fuzz lint
 	TEST_LONG=1 $(CARGO) nextest run --locked --profile long $(FILTER)
 	$(CARGO) test --locked --doc
+	@scripts/fuzz.sh 15
+
+# On a nightly compiler. What an earlier run learned is kept below the target directory.
+FUZZ_SECONDS ?= 600
+fuzz: setup-fuzz
+	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ)
 
 # Boots Debian's kernel in qemu, without KVM. TEST_LONG=1 for full counts, SEED=<number> to repeat.
 test-ocfs2: setup

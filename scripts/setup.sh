@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that `make demo` (argument: demo) or `make test` (argument: test)
-# needs and does not find. As root it installs them, otherwise it names them.
+# Installs the Debian packages that `make demo` (argument: demo), `make test` (argument: test) or
+# `make fuzz` (argument: fuzz) needs and does not find. As root it installs them, otherwise it
+# names them.
 set -eu
 
 # A C compiler and make for the bundled SQLite, AWS-LC and OpenSSL; perl for OpenSSL's build.
@@ -8,6 +9,10 @@ packages="gcc libc6-dev make perl db5.3-util xfsprogs mount util-linux"
 if [ "${1:-demo}" = test ]; then
     # setpriv, prlimit, fincore and losetup come with util-linux, lsattr with e2fsprogs.
     packages="$packages btrfs-progs e2fsprogs xfsdump python3 systemd dash procps curl"
+fi
+if [ "${1:-demo}" = fuzz ]; then
+    # libFuzzer is C++.
+    packages="$packages g++"
 fi
 
 missing=""
@@ -34,4 +39,15 @@ fi
 if [ "${1:-demo}" = test ] && ! cargo nextest --version >/dev/null 2>&1; then
     echo "Installing cargo-nextest"
     cargo install --locked --quiet cargo-nextest
+fi
+
+if [ "${1:-demo}" = fuzz ]; then
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        echo "Installing the nightly toolchain: sanitizers need it"
+        rustup toolchain install --profile minimal nightly
+    fi
+    if ! cargo fuzz --version >/dev/null 2>&1; then
+        echo "Installing cargo-fuzz"
+        cargo install --locked --quiet cargo-fuzz
+    fi
 fi

@@ -2,7 +2,7 @@
 
 /// Most ranges that one request may name. More are answered with the whole disk, as the RFC
 /// allows: each costs a part with headers of its own.
-const MAX_RANGES: usize = 1000;
+pub const MAX_RANGES: usize = 1000;
 
 /// What to send.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 mod all_snapshots;
 mod api;
 pub mod body_limit;
-mod byte_range;
+pub mod byte_range;
 pub mod connection;
 mod connection_io;
 mod connection_service;
