@@ -16,7 +16,7 @@ help:
 	@echo "make test       lints and every test, with reduced counts (root)"
 	@echo "make test-long  the same with full counts (root)"
 	@echo "make release    one static binary, $(RELEASE)/coriolis-ovm-exporter"
-	@echo "make test-ocfs2 the library on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
+	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
 	@echo "make bench      what comparisons and reads cost on a fragmented disk (root)"
 	@echo "make setup      install the Debian packages that all of this needs"

@@ -3,4 +3,5 @@
 pub mod check_config;
 pub mod demo;
 pub mod log;
+pub mod random_numbers;
 pub mod serve;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::log::Log;
+use super::random_numbers;
 use crate::config::{self, Config, Loaded, secret};
 use crate::ovm::agent::AgentDatabases;
 use crate::ovm::domains::{ToolChoice, Toolstack};
@@ -46,6 +47,7 @@ fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    random_numbers::wait()?;
     let (secret, warnings) = secret::resolve(config)?;
     for warning in warnings {
         tracing::warn!("{warning}");

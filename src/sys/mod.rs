@@ -7,6 +7,7 @@ pub mod aligned;
 pub mod attributes;
 pub mod descriptors;
 pub mod durable;
+pub mod entropy;
 pub mod fiemap;
 pub mod file_system;
 pub mod flock;

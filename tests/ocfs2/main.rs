@@ -1,4 +1,4 @@
-//! The exporter's library on a real OCFS2: `make test-ocfs2`.
+//! The exporter's library, and its daemon, on a real OCFS2: `make test-ocfs2`.
 //!
 //! One static program on both sides. On the host it makes OCFS2 images, boots a small virtual
 //! machine for each scenario (`scripts/setup-ocfs2.sh` has its kernel) and runs itself in it; there
@@ -12,6 +12,7 @@
 mod brief;
 mod guest;
 mod host;
+mod node;
 mod scenario;
 
 use std::process::ExitCode;

@@ -81,6 +81,12 @@ pub const SCENARIOS: &[Scenario] = &[
         drive: host::boot_once,
         run: guest::refusals::run,
     },
+    Scenario {
+        name: "floor",
+        images: &both(512 * MIB),
+        drive: host::floor::drive,
+        run: guest::floor::run,
+    },
 ];
 
 pub fn named(name: &str) -> anyhow::Result<&'static Scenario> {

@@ -59,6 +59,15 @@ pub struct DiskReport {
 }
 
 impl Report {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Report {
+        Report {
+            seed,
+            disks: Vec::new(),
+        }
+    }
+
     /// Whether every replica is.
     #[must_use]
     pub fn identical(&self) -> bool {
@@ -131,10 +140,7 @@ pub async fn run(node: &Node, seed: u64) -> anyhow::Result<Report> {
     let client = node.client().await?;
     let known = client.vms().await?;
     let mut random = Random::new(seed);
-    let mut report = Report {
-        seed,
-        disks: Vec::new(),
-    };
+    let mut report = Report::new(seed);
     for machine in node.machines() {
         anyhow::ensure!(
             known
@@ -150,7 +156,12 @@ pub async fn run(node: &Node, seed: u64) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn replicate(
+/// Replicates one machine into files below `folder`, once in full and once incrementally, and
+/// deletes the snapshots again. Adds a line for each disk to `report`.
+///
+/// # Errors
+/// What the daemon or the file system refuses.
+pub async fn replicate(
     client: &Client,
     machine: &Machine,
     folder: &Path,

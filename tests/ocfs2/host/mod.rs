@@ -1,5 +1,6 @@
 //! The host's side: images, machines, and who runs what.
 
+pub mod floor;
 pub mod image;
 pub mod machine;
 mod payload;
@@ -100,6 +101,11 @@ impl Lab {
 
     pub fn patience(&self) -> Duration {
         if self.long { PATIENCE_LONG } else { PATIENCE }
+    }
+
+    /// The folder of what the machine gets, to put more into it before the boot.
+    pub fn payload(&self) -> anyhow::Result<PathBuf> {
+        payload::folder(self.folder.path())
     }
 
     /// New file systems for a scenario.

@@ -9,10 +9,16 @@ use crate::brief::{self, Brief};
 use crate::host::image::run;
 use crate::scenario::Scenario;
 
-/// Puts this program, the daemon and the brief into `folder/payload.tar`.
-pub fn pack(folder: &Path, scenario: &Scenario, brief: &Brief) -> anyhow::Result<PathBuf> {
+/// Where the payload below `folder` is gathered.
+pub fn folder(folder: &Path) -> anyhow::Result<PathBuf> {
     let inside = folder.join("payload");
     fs::create_dir_all(&inside)?;
+    Ok(inside)
+}
+
+/// Puts this program, the daemon and the brief into `folder/payload.tar`.
+pub fn pack(folder: &Path, scenario: &Scenario, brief: &Brief) -> anyhow::Result<PathBuf> {
+    let inside = self::folder(folder)?;
     let script = inside.join("run");
     fs::write(
         &script,
