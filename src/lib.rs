@@ -16,6 +16,8 @@ pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+pub mod guard;
+#[cfg(feature = "server")]
 pub mod operations;
 #[cfg(feature = "server")]
 pub mod ovm;

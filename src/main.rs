@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use coriolis_ovm_exporter::config::arguments;
+use coriolis_ovm_exporter::guard;
 use coriolis_ovm_exporter::operations::{check_config, demo, serve};
 
 /// Changed-block exporter for Oracle VM nodes.
@@ -30,6 +31,9 @@ enum Command {
     CheckConfig,
     /// Show a whole replication on a stand-in node in a temporary folder.
     Demo(demo::Options),
+    /// Hold a paused guest; the daemon starts this.
+    #[command(name = guard::SUBCOMMAND, hide = true)]
+    Guard,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         None => serve::run(&arguments.config).map(|()| ExitCode::SUCCESS),
         Some(Command::CheckConfig) => Ok(check_config::run(&arguments.config)),
         Some(Command::Demo(options)) => demo::run(&options),
+        Some(Command::Guard) => Ok(guard::run()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("coriolis-ovm-exporter: {}", causes(&error));

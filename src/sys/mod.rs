@@ -5,6 +5,7 @@
 
 pub mod aligned;
 pub mod attributes;
+pub mod child;
 pub mod descriptors;
 pub mod durable;
 pub mod entropy;

@@ -135,7 +135,7 @@ impl Drop for Group {
 }
 
 /// The first line with text in it, fit for a log.
-fn first_line(text: &[u8]) -> String {
+pub(crate) fn first_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     let line = line.unwrap_or("it wrote no message");

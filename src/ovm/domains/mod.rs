@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use command::first_line;
 pub use table::parse_table;
 pub use toolstack::{ToolChoice, Toolstack};
 

@@ -82,7 +82,9 @@ impl Toolstack {
         Err(failure.unwrap_or(DomainsError::NoTool))
     }
 
-    fn programs(&self) -> Vec<PathBuf> {
+    /// The programs that are there, in the order in which they are asked.
+    #[must_use]
+    pub fn programs(&self) -> Vec<PathBuf> {
         match &self.choice {
             ToolChoice::Program(program) => vec![program.clone()],
             ToolChoice::Auto => ["xm", "xl"]
