@@ -128,6 +128,7 @@ fn comparison() {
     .unwrap();
     let subject = Subject {
         vm_id: "vm".into(),
+        domain: None,
         disks: vec![SubjectDisk {
             name: "disk.img".into(),
             path: disk.clone(),

@@ -137,14 +137,30 @@ impl Surroundings<'_> {
             self.add(severity, "agent_db_dir", message);
         }
         if let Toolstack::Program(program) = &config.toolstack {
-            match fs::metadata(program) {
-                Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => {}
-                Ok(_) => {
-                    let message = format!("{} is not an executable file", program.display());
-                    self.add(Severity::Error, "toolstack", message);
-                }
-                Err(error) => self.add(Severity::Error, "toolstack", unreadable(program, &error)),
+            self.program("toolstack", program);
+        }
+        for (key, command) in [
+            (
+                "snapshots.before_snapshot",
+                &config.snapshots.before_snapshot,
+            ),
+            ("snapshots.after_snapshot", &config.snapshots.after_snapshot),
+        ] {
+            if let Some(program) = command.first() {
+                self.program(key, Path::new(program));
             }
+        }
+    }
+
+    /// A file that the daemon starts.
+    fn program(&mut self, key: &str, program: &Path) {
+        match fs::metadata(program) {
+            Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => {}
+            Ok(_) => {
+                let message = format!("{} is not an executable file", program.display());
+                self.add(Severity::Error, key, message);
+            }
+            Err(error) => self.add(Severity::Error, key, unreadable(program, &error)),
         }
     }
 

@@ -11,6 +11,7 @@ use super::keys;
 use super::problem::{ConfigError, Place, Problem, Severity};
 use super::settings::Config;
 use super::suggestion::suggest;
+use crate::protocol::Consistency;
 
 /// A configuration is a few kilobytes. This keeps a mistake such as `-config /dev/sda` harmless.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -210,6 +211,26 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
             );
             let offset = notes.offsets.get(asks).copied();
             findings.add(offset, Some(asks), Severity::Error, message);
+        }
+        if config.snapshots.consistency == Consistency::Command {
+            for (key, command) in [
+                (
+                    "snapshots.before_snapshot",
+                    &config.snapshots.before_snapshot,
+                ),
+                ("snapshots.after_snapshot", &config.snapshots.after_snapshot),
+            ] {
+                let refused = notes.bad.iter().any(|(_, bad, _)| bad == key);
+                if command.is_empty() && !refused {
+                    let asks = "snapshots.consistency";
+                    let message = format!(
+                        "found \"command\", but {key} is not set; it must name a program \
+                         ([\"/bin/true\"] does nothing)"
+                    );
+                    let offset = notes.offsets.get(asks).copied();
+                    findings.add(offset, Some(asks), Severity::Error, message);
+                }
+            }
         }
     }
 

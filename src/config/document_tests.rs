@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{LogLevel, MinFree, Toolstack};
+use crate::protocol::Consistency;
 
 const FILE: &str = "/etc/x.toml";
 
@@ -100,6 +101,11 @@ immutable = false
 lock_timeout = "5s"
 max_snapshots_per_vm = 12
 recover_interval = "1m"
+consistency = "command"
+max_pause = "2s"
+before_snapshot = ["/bin/echo", "before"]
+after_snapshot = ["/bin/echo"]
+command_timeout = "7s"
 "#;
     let Config {
         ovm_ca_certificate,
@@ -132,6 +138,42 @@ recover_interval = "1m"
     assert_eq!(snapshots.lock_timeout, Duration::from_secs(5));
     assert_eq!(snapshots.max_snapshots_per_vm, 12);
     assert_eq!(snapshots.recover_interval, Duration::from_secs(60));
+    assert_eq!(snapshots.consistency, Consistency::Command);
+    assert_eq!(snapshots.max_pause, Duration::from_secs(2));
+    assert_eq!(snapshots.before_snapshot, ["/bin/echo", "before"]);
+    assert_eq!(snapshots.after_snapshot, ["/bin/echo"]);
+    assert_eq!(snapshots.command_timeout, Duration::from_secs(7));
+}
+
+#[test]
+fn commands_are_whole_and_absolute() {
+    let message = |text: &str| {
+        let text = format!("[snapshots]\n{text}\n");
+        match parse(text.as_bytes(), Path::new("c.toml")) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    };
+    for (text, expected) in [
+        ("consistency = \"command\"", "before_snapshot is not set"),
+        (
+            "consistency = \"command\"\nbefore_snapshot = [\"/bin/true\"]",
+            "after_snapshot is not set",
+        ),
+        ("before_snapshot = [\"bin/true\"]", "not an absolute path"),
+        ("before_snapshot = [\"/bin/true\", 1]", "a list of texts"),
+        ("after_snapshot = \"/bin/true\"", "a list of texts"),
+        ("max_pause = \"0s\"", "too short"),
+        ("command_timeout = \"0s\"", "too short"),
+        (
+            "consistency = \"Pause\"",
+            "\"none\", \"pause\" or \"command\"",
+        ),
+    ] {
+        let message = message(text);
+        assert!(message.contains(expected), "{text}: {message}");
+    }
+    assert_eq!(message("consistency = \"pause\"\nbefore_snapshot = []"), "");
 }
 
 #[test]

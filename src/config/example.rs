@@ -12,7 +12,7 @@ const EXAMPLE: &str = include_str!("../../config.toml.example");
 const FILE: &str = "config.toml.example";
 
 /// Keys without a default; the example shows what they may look like.
-const NO_DEFAULT: [&str; 8] = [
+const NO_DEFAULT: [&str; 10] = [
     "ovm_endpoint",
     "ovm_ca_certificate",
     "log_file",
@@ -21,6 +21,8 @@ const NO_DEFAULT: [&str; 8] = [
     "api.tls.key",
     "api.tls.ca_certificate",
     "snapshots.min_free",
+    "snapshots.before_snapshot",
+    "snapshots.after_snapshot",
 ];
 
 /// The example with every commented key switched on.
@@ -45,6 +47,8 @@ fn only_defaults(mut config: Config) -> Config {
     config.api.tls.key = None;
     config.api.tls.ca_certificate = None;
     config.snapshots.min_free = MinFree::Auto;
+    config.snapshots.before_snapshot = Vec::new();
+    config.snapshots.after_snapshot = Vec::new();
     config
 }
 

@@ -8,8 +8,8 @@ use super::section::{self, Notes};
 use super::settings::Config;
 use super::size::{KIB, MIB};
 use super::values::{
-    boolean, duration, ip_address, log_level, manager_endpoint, min_free, number, optional, path,
-    secret, size, toolstack,
+    boolean, command, consistency, duration, ip_address, log_level, manager_endpoint, min_free,
+    number, optional, path, secret, size, toolstack,
 };
 
 /// A timeout shorter than this would only ever fail.
@@ -129,6 +129,15 @@ pub(super) fn read(document: &DeTable<'_>) -> (Config, Notes) {
                 "recover_interval",
                 &mut s.recover_interval,
                 duration(SHORTEST_INTERVAL),
+            );
+            snapshots.key("consistency", &mut s.consistency, consistency);
+            snapshots.key("max_pause", &mut s.max_pause, duration(SHORTEST_TIMEOUT));
+            snapshots.key("before_snapshot", &mut s.before_snapshot, command);
+            snapshots.key("after_snapshot", &mut s.after_snapshot, command);
+            snapshots.key(
+                "command_timeout",
+                &mut s.command_timeout,
+                duration(SHORTEST_TIMEOUT),
             );
         });
     });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::size::{GIB, KIB};
+use crate::protocol::Consistency;
 
 /// The whole configuration file. A key that is absent has the value of [`Config::default`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +189,16 @@ pub struct Snapshots {
     pub max_snapshots_per_vm: u32,
     /// How often leftovers of crashes and expired snapshots are looked for; at least 1 s.
     pub recover_interval: Duration,
+    /// Whether all disks of a snapshot are of one moment, where a request does not say.
+    pub consistency: Consistency,
+    /// The longest time that a machine is held for that; above 0.
+    pub max_pause: Duration,
+    /// With [`Consistency::Command`], what runs first: an absolute path and arguments. Empty: nothing.
+    pub before_snapshot: Vec<String>,
+    /// The same for what runs afterwards.
+    pub after_snapshot: Vec<String>,
+    /// How long each of the two may run.
+    pub command_timeout: Duration,
 }
 
 impl Default for Snapshots {
@@ -198,6 +209,11 @@ impl Default for Snapshots {
             lock_timeout: Duration::from_secs(30),
             max_snapshots_per_vm: 0,
             recover_interval: Duration::from_secs(60),
+            consistency: Consistency::None,
+            max_pause: Duration::from_secs(5),
+            before_snapshot: Vec::new(),
+            after_snapshot: Vec::new(),
+            command_timeout: Duration::from_secs(30),
         }
     }
 }

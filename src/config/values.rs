@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::settings::{LogLevel, MinFree, SecretText, Toolstack};
 use super::size;
-use crate::protocol::duration;
+use crate::protocol::{Consistency, duration};
 
 /// A value that cannot be taken.
 #[derive(Debug)]
@@ -249,6 +249,42 @@ pub(super) fn toolstack(value: &DeValue<'_>) -> Reading<Toolstack> {
         _ => Err(Refusal::accepted(
             "\"auto\", or the absolute path of xm or xl",
         )),
+    }
+}
+
+pub(super) fn consistency(value: &DeValue<'_>) -> Reading<Consistency> {
+    let text = value.as_str().unwrap_or_default();
+    [Consistency::None, Consistency::Pause, Consistency::Command]
+        .into_iter()
+        .find(|known| known.as_str() == text)
+        .ok_or_else(|| Refusal::accepted("\"none\", \"pause\" or \"command\""))
+}
+
+/// A program with an absolute path, and its arguments. No shell reads it. Empty for none.
+pub(super) fn command(value: &DeValue<'_>) -> Reading<Vec<String>> {
+    let refusal = || {
+        Refusal::accepted(
+            "a list of texts, the absolute path of a program and its arguments, such as \
+             [\"/usr/local/sbin/freeze\", \"--all\"]",
+        )
+    };
+    let words: Vec<String> = value
+        .as_array()
+        .ok_or_else(refusal)?
+        .iter()
+        .map(|word| {
+            word.get_ref()
+                .as_str()
+                .filter(|text| !text.contains('\0'))
+                .map(str::to_owned)
+                .ok_or_else(refusal)
+        })
+        .collect::<Result<_, _>>()?;
+    match words.first() {
+        Some(program) if !program.starts_with('/') => {
+            Err(refusal().because("its program is not an absolute path"))
+        }
+        _ => Ok(words),
     }
 }
 

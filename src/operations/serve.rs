@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::log::Log;
 use super::random_numbers;
 use crate::config::{self, Config, Loaded, secret};
+use crate::guard::Guards;
 use crate::ovm::agent::AgentDatabases;
 use crate::ovm::domains::{ToolChoice, Toolstack};
 use crate::ovm::inventory::NodeFiles;
@@ -23,6 +24,8 @@ use crate::snapshots::{SnapshotError, Snapshots};
 
 /// How long the start waits for that.
 const RECOVER_AT_START: Duration = Duration::from_secs(10);
+/// How long the start waits for guests that an earlier run paused.
+const RELEASE_AT_START: Duration = Duration::from_secs(10);
 /// Beside `db_file`.
 const PIN_FILE: &str = "manager-pin";
 
@@ -44,6 +47,9 @@ pub fn run(file: &Path) -> anyhow::Result<()> {
 
 fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
     let config = &loaded.config;
+    // Before anything can go wrong: a guest may be standing still.
+    let programs = toolstack(config).programs();
+    Guards::new(&config.db_file).release_left(programs, RELEASE_AT_START);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -121,13 +127,15 @@ async fn reload(mut hung_up: Signal, log: Log, tls: Arc<ServerTls>) {
     }
 }
 
-/// Leftovers of crashes, here or on other nodes, and expired snapshots, from time to time.
+/// Leftovers of crashes, here or on other nodes, paused guests among them, and expired snapshots,
+/// from time to time.
 async fn recover_again(snapshots: Arc<Snapshots>, every: Duration) {
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
     loop {
         tick.tick().await;
+        snapshots.release_left();
         recover(&snapshots, false).await;
     }
 }
@@ -184,11 +192,8 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
     let pin_file = config.db_file.with_file_name(PIN_FILE);
     Ok(App {
         files,
-        toolstack: Toolstack::new(match &config.toolstack {
-            config::Toolstack::Auto => ToolChoice::Auto,
-            config::Toolstack::Program(path) => ToolChoice::Program(path.clone()),
-        }),
-        snapshots: Arc::new(snapshots),
+        toolstack: toolstack(config),
+        snapshots: Arc::new(snapshots.with_toolstack(toolstack(config))),
         manager: ManagerSettings {
             endpoint: config
                 .ovm_endpoint
@@ -210,6 +215,13 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
             ..BodyLimits::default()
         },
         node_name,
+    })
+}
+
+fn toolstack(config: &Config) -> Toolstack {
+    Toolstack::new(match &config.toolstack {
+        config::Toolstack::Auto => ToolChoice::Auto,
+        config::Toolstack::Program(path) => ToolChoice::Program(path.clone()),
     })
 }
 

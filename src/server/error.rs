@@ -89,11 +89,13 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         SnapshotError::OtherVm { .. }
         | SnapshotError::KeyUsed { .. }
         | SnapshotError::TooMany { .. }
+        | SnapshotError::TooLong { .. }
         | SnapshotError::Changed { .. }
         | SnapshotError::Broken { .. }
         | SnapshotError::Unreadable { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. }
         | SnapshotError::NotNow { .. }
+        | SnapshotError::NotOneMoment { .. }
         | SnapshotError::Busy { .. }
         | SnapshotError::GivenUp { .. } => StatusCode::SERVICE_UNAVAILABLE,
         SnapshotError::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,

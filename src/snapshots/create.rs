@@ -35,6 +35,8 @@ use crate::sys::reflink::{self, CloneCall};
 pub struct Subject {
     /// The virtual machine's id.
     pub vm_id: String,
+    /// What the toolstack calls it, where that is certain.
+    pub domain: Option<String>,
     /// Every disk that must be copied.
     pub disks: Vec<SubjectDisk>,
 }
@@ -51,9 +53,9 @@ pub struct SubjectDisk {
 }
 
 /// A disk's source, open, with all that cloning needs.
-struct Source<'s> {
-    disk: &'s SubjectDisk,
-    file: File,
+pub(super) struct Source<'s> {
+    pub(super) disk: &'s SubjectDisk,
+    pub(super) file: File,
     call: CloneCall,
 }
 
@@ -92,7 +94,7 @@ impl Snapshots {
                 Some(same) => Ok(Some(same)),
                 None => {
                     turn.take()?;
-                    self.fill(&mut manifest, &sources)?;
+                    self.fill(&mut manifest, subject, wish, &sources)?;
                     publish(&mut manifest, &repositories)?;
                     Ok(None)
                 }
@@ -294,7 +296,13 @@ impl Snapshots {
     }
 
     /// Clones and seals every disk, and notes in the manifest what they are.
-    fn fill(&self, manifest: &mut Manifest, sources: &[Source<'_>]) -> Result<(), SnapshotError> {
+    fn fill(
+        &self,
+        manifest: &mut Manifest,
+        subject: &Subject,
+        wish: &Wish,
+        sources: &[Source<'_>],
+    ) -> Result<(), SnapshotError> {
         let mut ready = Vec::new();
         for source in sources {
             let target = Shelf::of(&source.disk.repository.mount_point)
@@ -304,15 +312,18 @@ impl Snapshots {
                 .map_err(SnapshotError::io("cannot make", &target))?;
             ready.push((clone, target));
         }
+        let moment = self.one_moment(subject, wish, sources)?;
         // Nothing but the kernel's own work stands between one disk's moment and the next.
-        let mut clones = Vec::new();
-        for (clone, target) in ready {
-            let result = clone.run();
-            clones.push((
-                result.map_err(SnapshotError::io("cannot clone to", &target))?,
-                target,
-            ));
-        }
+        let clones: Result<Vec<_>, SnapshotError> = ready
+            .into_iter()
+            .map(|(clone, target)| match clone.run() {
+                Ok(clone) => Ok((clone, target)),
+                Err(error) => Err(SnapshotError::io("cannot clone to", &target)(error)),
+            })
+            .collect();
+        let outcome = moment.over();
+        let clones = clones?;
+        outcome?.note(manifest);
         for (disk, ((clone, held), target)) in manifest.disks.iter_mut().zip(clones) {
             let sealed = seal::seal(&clone, &target, self.settings.immutable)?;
             disk.size = sealed.identity.size;

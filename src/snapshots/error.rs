@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -142,6 +143,30 @@ pub enum SnapshotError {
         available: u64,
         /// Bytes.
         required: u64,
+    },
+    /// It would hold the machine for longer than it may.
+    #[error(
+        "VM {vm_id} would be held for about {expected:.1?} while its {extents} extents are cloned, longer than [snapshots] max_pause ({max_pause:?}); nothing was done. Raise max_pause, defragment the disks, or ask for consistency \"none\""
+    )]
+    TooLong {
+        /// The VM.
+        vm_id: String,
+        /// Of all disks.
+        extents: u64,
+        /// How long, by what earlier clones took.
+        expected: Duration,
+        /// How long it may be.
+        max_pause: Duration,
+    },
+    /// Its disks are not of one moment, and that was asked for.
+    #[error(
+        "no snapshot of VM {vm_id} was taken, since its disks would not be of one moment: {reason}. Try again, or ask for consistency \"none\""
+    )]
+    NotOneMoment {
+        /// The VM.
+        vm_id: String,
+        /// Why not.
+        reason: String,
     },
     /// Somebody else has held the lock for too long.
     #[error(

@@ -16,12 +16,14 @@ mod former;
 mod index;
 mod locks;
 pub mod manifest;
+mod moment;
 mod naming;
 mod probe;
 mod recover;
 mod seal;
 mod shelf;
 mod snapshot;
+mod stall;
 mod subject;
 mod turn;
 mod wish;
@@ -41,6 +43,8 @@ pub use turn::Turn;
 pub use wish::{Change, Wish};
 
 use crate::config;
+use crate::guard::Guards;
+use crate::ovm::domains::Toolstack;
 use crate::ovm::repository::{Repository, RepositorySource};
 use crate::ovm::warning_log::WarningLog;
 use catalog::Catalog;
@@ -57,6 +61,8 @@ pub struct Snapshots {
     warning_log: WarningLog,
     settings: config::Snapshots,
     node: String,
+    guards: Guards,
+    toolstack: Option<Toolstack>,
 }
 
 impl Snapshots {
@@ -78,7 +84,16 @@ impl Snapshots {
             warning_log: WarningLog::default(),
             settings,
             node,
+            guards: Guards::new(db_file),
+            toolstack: None,
         })
+    }
+
+    /// With the toolstack that pauses machines; without one, none is paused.
+    #[must_use]
+    pub fn with_toolstack(mut self, toolstack: Toolstack) -> Snapshots {
+        self.toolstack = Some(toolstack);
+        self
     }
 
     /// A wait for an operation's turn, as long as the configuration allows.

@@ -234,6 +234,9 @@ impl Snapshots {
         };
         let mut subject = Subject {
             vm_id: vm.id.clone(),
+            domain: config
+                .filter(|config| config.name_is_certain)
+                .map(|config| config.name.clone()),
             disks: Vec::new(),
         };
         let mut obstacles = Vec::new();

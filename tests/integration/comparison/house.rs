@@ -76,6 +76,7 @@ impl House {
     pub fn subject(&self, disks: &[(usize, &Path)]) -> Subject {
         Subject {
             vm_id: VM.to_owned(),
+            domain: None,
             disks: disks
                 .iter()
                 .map(|(at, path)| SubjectDisk {

@@ -90,6 +90,7 @@ impl House {
     pub fn subject(&self, disk: &Path) -> Subject {
         Subject {
             vm_id: VM.to_owned(),
+            domain: None,
             disks: vec![SubjectDisk {
                 name: disk.file_name().unwrap().to_string_lossy().into_owned(),
                 path: disk.to_owned(),
