@@ -14,6 +14,7 @@ mod inventory;
 mod listener;
 mod manager;
 mod old_client;
+mod pause;
 mod requests;
 mod services;
 mod support;

@@ -97,6 +97,16 @@ impl Api {
         Answer::of(request.send().await.unwrap()).await
     }
 
+    /// Asks for a snapshot of one moment from a daemon that may be gone before it answers.
+    pub async fn post_quietly(&self, vm: &str, consistency: &str) {
+        let request = self
+            .http
+            .post(format!("{}/api/v1/vms/{vm}/snapshots", self.endpoint))
+            .bearer_auth(&self.token)
+            .body(json!({"consistency": consistency}).to_string());
+        let _ = request.send().await;
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, &[]).await
     }
