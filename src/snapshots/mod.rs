@@ -12,6 +12,7 @@ mod delete;
 mod error;
 mod exclusive;
 mod expire;
+pub mod faults;
 mod former;
 mod index;
 mod locks;
@@ -44,6 +45,7 @@ use crate::config;
 use crate::ovm::repository::{Repository, RepositorySource};
 use crate::ovm::warning_log::WarningLog;
 use catalog::Catalog;
+use faults::Faults;
 use locks::VmLocks;
 use probe::CloneProbe;
 
@@ -57,6 +59,7 @@ pub struct Snapshots {
     warning_log: WarningLog,
     settings: config::Snapshots,
     node: String,
+    faults: Faults,
 }
 
 impl Snapshots {
@@ -78,7 +81,14 @@ impl Snapshots {
             warning_log: WarningLog::default(),
             settings,
             node,
+            faults: Faults::default(),
         })
+    }
+
+    /// The same, killed where a test says.
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> Snapshots {
+        Snapshots { faults, ..self }
     }
 
     /// A wait for an operation's turn, as long as the configuration allows.
@@ -90,6 +100,6 @@ impl Snapshots {
     /// Whether clones can be made on a repository.
     #[must_use]
     pub fn ability(&self, repository: &Repository) -> Ability {
-        self.probe.ability(repository)
+        self.probe.ability(repository, &self.faults)
     }
 }

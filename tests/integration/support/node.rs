@@ -196,8 +196,17 @@ impl TestNode {
 
     /// Starts the daemon.
     pub fn start(&mut self) {
+        self.start_with(&[]).unwrap();
+    }
+
+    /// Starts the daemon with variables in its environment.
+    ///
+    /// # Errors
+    /// That it ended before it was ready, and how.
+    pub fn start_with(&mut self, variables: &[(&str, &str)]) -> anyhow::Result<()> {
         let program = Path::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"));
-        self.daemon = Some(Daemon::start(program, self.folder.path()).unwrap());
+        self.daemon = Some(Daemon::start_with(program, self.folder.path(), variables)?);
+        Ok(())
     }
 
     /// Stops the daemon with SIGTERM and waits for it.
