@@ -143,8 +143,15 @@ impl Scene {
         self.news();
     }
 
-    /// Does it, for the first time or again; an error where the daemon dies meanwhile.
+    /// Does it, for the first time or again, and looks at what there is; an error where the daemon
+    /// dies meanwhile.
     async fn act(&self, deed: Deed, api: &Api) -> reqwest::Result<Option<Answer>> {
+        let asked = self.ask(deed, api).await?;
+        api.try_body(Method::GET, "/snapshots", "").await?;
+        Ok(asked)
+    }
+
+    async fn ask(&self, deed: Deed, api: &Api) -> reqwest::Result<Option<Answer>> {
         let path = format!("/vms/{VM}/snapshots");
         let (older, newer) = (&self.known[0], &self.known[1]);
         let asked = match deed {
