@@ -42,6 +42,15 @@ impl Api {
         api
     }
 
+    /// With a token that somebody else has got, and connections of its own.
+    pub fn with_token(node: &TestNode, token: &str) -> Api {
+        Api {
+            endpoint: node.endpoint(),
+            http: node.http(),
+            token: token.to_owned(),
+        }
+    }
+
     /// Asks for a token.
     pub async fn login(&self, user: &str, password: &str) -> Answer {
         self.login_with(json!({"username": user, "password": password}).to_string())

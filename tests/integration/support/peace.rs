@@ -5,13 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use coriolis_ovm_exporter::snapshots::manifest::{Manifest, State};
 use coriolis_ovm_exporter::sys::attributes;
 use rusqlite::{Connection, OpenFlags};
 use uuid::Uuid;
 
+use super::api::Api;
 use super::node::TestNode;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Snapshot and repository of a copy, and what tells its manifest file from others.
 type Copies = BTreeMap<(Uuid, String), String>;
@@ -65,6 +70,23 @@ pub fn disorder(node: &TestNode) -> Vec<String> {
         wrong.push(format!("a file without a row: {copy:?}"));
     }
     wrong
+}
+
+/// Waits until all is in peace.
+///
+/// # Panics
+/// When that takes too long, with what is not.
+pub async fn returns(node: &TestNode, api: &Api) {
+    let begun = Instant::now();
+    loop {
+        api.json("/snapshots").await;
+        let wrong = disorder(node);
+        if wrong.is_empty() {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{wrong:#?}");
+        tokio::time::sleep(GLANCE).await;
+    }
 }
 
 /// A directory holds its manifests and the disks of its repository, sealed, and nothing else.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::api::{Api, text};
@@ -24,7 +25,9 @@ pub struct Truth {
     pub id: String,
     pub vm: String,
     pub label: Value,
-    pub created_at: String,
+    pub created_at: Timestamp,
+    /// When it may go.
+    pub ends: Option<Timestamp>,
     pub images: Images,
 }
 
@@ -35,7 +38,10 @@ impl Truth {
             id: text(&answer["id"]).to_owned(),
             vm: text(&answer["vm_id"]).to_owned(),
             label: answer["label"].clone(),
-            created_at: text(&answer["created_at"]).to_owned(),
+            created_at: text(&answer["created_at"]).parse().unwrap(),
+            ends: answer["expires_at"]
+                .as_str()
+                .map(|end| end.parse().unwrap()),
             images: images.clone(),
         }
     }
@@ -45,20 +51,33 @@ impl Truth {
         format!("/vms/{}/snapshots/{}", self.vm, self.id)
     }
 
-    /// Holds the files of a snapshot, as the daemon lists it, against the truth.
-    pub fn check_files(&self, listed: &Value) {
+    /// Whether its term is over, so that it may be gone.
+    pub fn is_over(&self) -> bool {
+        self.ends.is_some_and(|end| end <= Timestamp::now())
+    }
+
+    /// Bytes of all disks.
+    pub fn size(&self) -> u64 {
+        self.images.values().map(|image| image.len() as u64).sum()
+    }
+
+    /// Holds the files of a snapshot, as the daemon lists it, against the truth. Gives how many
+    /// bytes those are: none of a snapshot whose term is over and that has gone meanwhile.
+    pub fn check_files(&self, listed: &Value) -> u64 {
         let disks = listed["disks"].as_array().unwrap();
         assert_eq!(disks.len(), self.images.len(), "{listed}");
+        let mut bytes = 0;
         for disk in disks {
-            let file = fs::read(text(&disk["path"])).unwrap();
+            let file = match fs::read(text(&disk["path"])) {
+                Err(_) if self.is_over() => continue,
+                other => other.unwrap(),
+            };
+            let (name, id) = (&disk["name"], &self.id);
             let image = &self.images[text(&disk["parent_path"])];
-            assert!(
-                file == *image,
-                "{} of {} has other bytes",
-                disk["name"],
-                self.id
-            );
+            assert!(file == *image, "{name} of {id} has other bytes");
+            bytes += file.len() as u64;
         }
+        bytes
     }
 
     /// Downloads every disk, as far as the daemon lives, and gives how many bytes have come.
