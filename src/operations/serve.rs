@@ -20,12 +20,17 @@ use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
 use crate::server::tls::{ServerTls, TlsFiles};
 use crate::server::tokens::TokenIssuer;
 use crate::server::{self, App, ManagerSettings};
+#[cfg(debug_assertions)]
+use crate::snapshots::faults::Faults;
 use crate::snapshots::{SnapshotError, Snapshots};
 
 /// How long the start waits for that.
 const RECOVER_AT_START: Duration = Duration::from_secs(10);
 /// How long the start waits for guests that an earlier run paused.
 const RELEASE_AT_START: Duration = Duration::from_secs(10);
+/// Names a [`faults`](crate::snapshots::faults) point; only tests set it.
+#[cfg(debug_assertions)]
+const FAULT: &str = "CORIOLIS_OVM_EXPORTER_FAULT";
 /// Beside `db_file`.
 const PIN_FILE: &str = "manager-pin";
 
@@ -159,6 +164,7 @@ async fn recover(snapshots: &Arc<Snapshots>, at_start: bool) {
             undone = ?recovered.undone,
             finished = ?recovered.finished,
             cleared = ?recovered.cleared,
+            mended = ?recovered.mended,
             "leftovers of an interrupted run removed"
         ),
         Ok(Err(error)) => tracing::error!("recovery: {error}"),
@@ -189,6 +195,11 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         config.snapshots.clone(),
         node_name.clone(),
     )?;
+    #[cfg(debug_assertions)]
+    let snapshots = match std::env::var(FAULT) {
+        Ok(point) => snapshots.with_faults(Faults::armed(&point).map_err(anyhow::Error::msg)?),
+        Err(_) => snapshots,
+    };
     let pin_file = config.db_file.with_file_name(PIN_FILE);
     Ok(App {
         files,

@@ -3,6 +3,7 @@
 use super::Snapshots;
 use super::delete::lock_copies;
 use super::error::SnapshotError;
+use super::faults::Point;
 use super::shelf::Shelf;
 use super::snapshot::Snapshot;
 use super::turn::Turn;
@@ -34,12 +35,13 @@ impl Snapshots {
             manifest.expires_at = expires_at;
         }
         for (_, shelf) in snapshot.shelves() {
-            let written = shelf.write_manifest(&manifest);
+            let written = shelf.write_manifest(&manifest, &self.faults);
             self.protect_copy(&shelf, &manifest);
             written.map_err(SnapshotError::io(
                 "cannot write the manifest in",
                 &shelf.directory(manifest.id),
             ))?;
+            self.faults.pass(Point::ChangeWritten);
         }
         self.find(vm_id, id)
     }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::Snapshots;
 use super::content::{self, Sides};
 use super::error::SnapshotError;
+use super::faults::Point;
 use super::manifest::Disk;
 use super::snapshot::Snapshot;
 use crate::extents::{
@@ -132,6 +133,7 @@ impl Snapshots {
                 Some(base_disk) => compare_disk(&snapshot, disk, &base, base_disk, refine),
                 None => full(&snapshot, disk, true),
             })
+            .inspect(|_| self.faults.pass(Point::CompareDisk))
             .collect::<Result<_, _>>()?;
         Ok(Comparison {
             base: Some(base.id()),

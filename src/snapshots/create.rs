@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::catalog::Copy;
 use super::error::SnapshotError;
+use super::faults::{Faults, Point};
 use super::manifest::{self, Disk, Manifest, Place, State};
 use super::probe::Ability;
 use super::seal;
@@ -95,23 +96,24 @@ impl Snapshots {
                 None => {
                     turn.take()?;
                     self.fill(&mut manifest, subject, wish, &sources)?;
-                    publish(&mut manifest, &repositories)?;
+                    publish(&mut manifest, &repositories, &self.faults)?;
                     Ok(None)
                 }
             });
         match made {
             Ok(None) => {}
             Ok(Some(same)) => {
-                undo(&manifest, &repositories);
+                undo(&manifest, &repositories, &self.faults);
                 return Ok(same);
             }
             Err(error) => {
-                undo(&manifest, &repositories);
+                undo(&manifest, &repositories, &self.faults);
                 return Err(error);
             }
         }
         for repository in &repositories {
             self.protect_copy(&Shelf::of(&repository.mount_point), &manifest);
+            self.faults.pass(Point::CreateProtected);
         }
         self.index(&manifest, &repositories);
         drop(locks);
@@ -175,6 +177,7 @@ impl Snapshots {
                 // It is the next listing's to do then.
                 tracing::warn!(snapshot = %manifest.id, "not in the index yet: {error}");
             }
+            self.faults.pass(Point::CatalogPut);
         }
     }
 
@@ -191,7 +194,7 @@ impl Snapshots {
             .iter()
             .map(|disk| {
                 let path = disk.path.display();
-                let call = match self.probe.ability(&disk.repository) {
+                let call = match self.ability(&disk.repository) {
                     Ability::Yes(call) => call,
                     Ability::No(reason) | Ability::Unknown(reason) => {
                         return Err(incompatible(format!("disk {path}: {reason}")));
@@ -286,10 +289,12 @@ impl Snapshots {
     ) -> Result<(), SnapshotError> {
         for repository in repositories {
             let shelf = Shelf::of(&repository.mount_point);
-            let lock = shelf.make_directory(manifest).map_err(SnapshotError::io(
-                "cannot make",
-                &shelf.directory(manifest.id),
-            ))?;
+            let lock = shelf
+                .make_directory(manifest, &self.faults)
+                .map_err(SnapshotError::io(
+                    "cannot make",
+                    &shelf.directory(manifest.id),
+                ))?;
             locks.push(lock);
         }
         Ok(())
@@ -311,14 +316,18 @@ impl Snapshots {
             let clone = reflink::prepare(source.call, &source.file, &source.disk.path, &target)
                 .map_err(SnapshotError::io("cannot make", &target))?;
             ready.push((clone, target));
+            self.faults.pass(Point::CreatePrepared);
         }
         let moment = self.one_moment(subject, wish, sources)?;
         // Nothing but the kernel's own work stands between one disk's moment and the next.
         let clones: Result<Vec<_>, SnapshotError> = ready
             .into_iter()
-            .map(|(clone, target)| match clone.run() {
-                Ok(clone) => Ok((clone, target)),
-                Err(error) => Err(SnapshotError::io("cannot clone to", &target)(error)),
+            .map(|(clone, target)| {
+                let cloned = clone
+                    .run()
+                    .map_err(SnapshotError::io("cannot clone to", &target))?;
+                self.faults.pass(Point::CreateCloned);
+                Ok((cloned, target))
             })
             .collect();
         let outcome = moment.over();
@@ -331,6 +340,7 @@ impl Snapshots {
             disk.stall_us = u64::try_from(held.as_micros()).unwrap_or(u64::MAX);
             disk.sealed = sealed.unsealed.is_none();
             disk.identity = Some(sealed.identity);
+            self.faults.pass(Point::CreateSealed);
             if let Some(reason) = sealed.unsealed {
                 manifest.warnings.push(format!(
                     "disk {} is not protected against changes: {reason}",
@@ -370,28 +380,36 @@ fn repeated(
 }
 
 /// Says ready, in every repository.
-fn publish(manifest: &mut Manifest, repositories: &[Repository]) -> Result<(), SnapshotError> {
+fn publish(
+    manifest: &mut Manifest,
+    repositories: &[Repository],
+    faults: &Faults,
+) -> Result<(), SnapshotError> {
     manifest.state = State::Ready;
     for repository in repositories {
         let shelf = Shelf::of(&repository.mount_point);
-        shelf.write_manifest(manifest).map_err(SnapshotError::io(
-            "cannot write the manifest in",
-            &shelf.directory(manifest.id),
-        ))?;
+        shelf
+            .write_manifest(manifest, faults)
+            .map_err(SnapshotError::io(
+                "cannot write the manifest in",
+                &shelf.directory(manifest.id),
+            ))?;
+        faults.pass(Point::CreatePublished);
     }
     Ok(())
 }
 
 /// Removes what a failed create has made. What cannot be removed now, recovery removes later.
-fn undo(manifest: &Manifest, repositories: &[Repository]) {
+fn undo(manifest: &Manifest, repositories: &[Repository], faults: &Faults) {
+    faults.pass(Point::CreateFailed);
     // A manifest may say ready already: it must not while files go.
     for repository in repositories {
         // Where there is no directory yet there is nothing to say.
-        let _ = Shelf::of(&repository.mount_point).mark_deleting(manifest);
+        let _ = Shelf::of(&repository.mount_point).mark_deleting(manifest, faults);
     }
     for repository in repositories {
         let shelf = Shelf::of(&repository.mount_point);
-        if let Err(error) = delete::remove_copy(&shelf, &repository.id, manifest) {
+        if let Err(error) = delete::remove_copy(&shelf, &repository.id, manifest, faults) {
             tracing::warn!(
                 snapshot = %manifest.id,
                 "what a failed snapshot left is not removed yet, this is tried again: {error}"

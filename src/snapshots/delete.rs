@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Snapshots;
 use super::error::SnapshotError;
+use super::faults::{Faults, Point};
 use super::locks::lock_directory;
 use super::manifest::Manifest;
 use super::seal;
@@ -30,7 +31,7 @@ impl Snapshots {
             Ok(snapshot) => {
                 let _locks = lock_copies(&snapshot, turn)?;
                 turn.take()?;
-                finish(&snapshot)
+                finish(&snapshot, &self.faults)
             }
             Err(error) => Err(error),
         }
@@ -52,7 +53,8 @@ impl Snapshots {
         }
         turn.take()?;
         for (snapshot, _locks) in locked {
-            first = first.and(finish(&snapshot));
+            first = first.and(finish(&snapshot, &self.faults));
+            self.faults.pass(Point::PurgedOne);
         }
         first
     }
@@ -77,10 +79,10 @@ pub(super) fn lock_copies(snapshot: &Snapshot, turn: &Turn) -> Result<Vec<Flock>
 ///
 /// # Errors
 /// The file system's; recovery finishes what is left.
-pub(super) fn finish(snapshot: &Snapshot) -> Result<(), SnapshotError> {
+pub(super) fn finish(snapshot: &Snapshot, faults: &Faults) -> Result<(), SnapshotError> {
     let manifest = &snapshot.manifest;
     for (_, shelf) in snapshot.shelves() {
-        match shelf.mark_deleting(manifest) {
+        match shelf.mark_deleting(manifest, faults) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let directory = shelf.directory(manifest.id);
                 return Err(SnapshotError::io("cannot mark for deletion", &directory)(
@@ -91,7 +93,7 @@ pub(super) fn finish(snapshot: &Snapshot) -> Result<(), SnapshotError> {
         }
     }
     for (repository, shelf) in snapshot.shelves() {
-        remove_copy(&shelf, &repository, manifest)?;
+        remove_copy(&shelf, &repository, manifest, faults)?;
     }
     Ok(())
 }
@@ -105,11 +107,12 @@ pub(super) fn remove_copy(
     shelf: &Shelf,
     repository: &str,
     manifest: &Manifest,
+    faults: &Faults,
 ) -> Result<(), SnapshotError> {
     let directory = shelf.directory(manifest.id);
-    remove_disks(&directory, repository, manifest)?;
+    remove_disks(&directory, repository, manifest, faults)?;
     let gone = shelf
-        .remove_directory(manifest.id)
+        .remove_directory(manifest.id, faults)
         .map_err(SnapshotError::io("cannot remove", &directory))?;
     if !gone {
         tracing::warn!(
@@ -128,17 +131,18 @@ pub(super) fn remove_disks(
     directory: &Path,
     repository: &str,
     manifest: &Manifest,
+    faults: &Faults,
 ) -> Result<(), SnapshotError> {
     for disk in &manifest.disks {
         if disk.repository == repository {
             let path = directory.join(&disk.name);
-            remove_disk(&path).map_err(SnapshotError::io("cannot remove", &path))?;
+            remove_disk(&path, faults).map_err(SnapshotError::io("cannot remove", &path))?;
         }
     }
     Ok(())
 }
 
-fn remove_disk(path: &Path) -> io::Result<()> {
+fn remove_disk(path: &Path, faults: &Faults) -> io::Result<()> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -150,5 +154,8 @@ fn remove_disk(path: &Path) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
         Err(error) => return Err(error),
     }
-    shelf::remove_if_there(path)
+    faults.pass(Point::DeleteDiskUnsealed);
+    shelf::remove_if_there(path)?;
+    faults.pass(Point::DeleteDiskGone);
+    Ok(())
 }

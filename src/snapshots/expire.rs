@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::Snapshots;
 use super::delete::{finish, lock_copies};
 use super::error::SnapshotError;
+use super::faults::Point;
 use super::manifest::Manifest;
 use super::snapshot::Snapshot;
 
@@ -46,7 +47,8 @@ impl Snapshots {
         if !is_over(&snapshot.manifest) {
             return Ok(false);
         }
-        finish(&snapshot).map(|()| true)
+        self.faults.pass(Point::ExpireLocked);
+        finish(&snapshot, &self.faults).map(|()| true)
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Snapshots;
 use super::catalog::Copy;
 use super::error::SnapshotError;
+use super::faults::Point;
 use super::shelf::{Entry, Shelf, Stamp};
 use super::snapshot::{Reach, Snapshot};
 use crate::ovm::repository::Repository;
@@ -87,6 +88,7 @@ impl Snapshots {
         }
         for id in known.into_keys() {
             self.catalog.forget(id, &repository.id)?;
+            self.faults.pass(Point::CatalogForgotten);
         }
         Ok(())
     }
@@ -126,6 +128,7 @@ impl Snapshots {
                     stamp,
                     manifest,
                 })?;
+                self.faults.pass(Point::CatalogPut);
                 Ok(None)
             }
             // What an older manifest said is not true any more.

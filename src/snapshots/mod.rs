@@ -12,6 +12,7 @@ mod delete;
 mod error;
 mod exclusive;
 mod expire;
+pub mod faults;
 mod former;
 mod index;
 mod locks;
@@ -48,6 +49,7 @@ use crate::ovm::domains::Toolstack;
 use crate::ovm::repository::{Repository, RepositorySource};
 use crate::ovm::warning_log::WarningLog;
 use catalog::Catalog;
+use faults::Faults;
 use locks::VmLocks;
 use probe::CloneProbe;
 
@@ -63,6 +65,7 @@ pub struct Snapshots {
     node: String,
     guards: Guards,
     toolstack: Option<Toolstack>,
+    faults: Faults,
 }
 
 impl Snapshots {
@@ -94,6 +97,14 @@ impl Snapshots {
     pub fn with_toolstack(mut self, toolstack: Toolstack) -> Snapshots {
         self.toolstack = Some(toolstack);
         self
+            faults: Faults::default(),
+        })
+    }
+
+    /// The same, killed where a test says.
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> Snapshots {
+        Snapshots { faults, ..self }
     }
 
     /// A wait for an operation's turn, as long as the configuration allows.
@@ -105,6 +116,6 @@ impl Snapshots {
     /// Whether clones can be made on a repository.
     #[must_use]
     pub fn ability(&self, repository: &Repository) -> Ability {
-        self.probe.ability(repository)
+        self.probe.ability(repository, &self.faults)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
+use super::faults::{Faults, Point};
 use super::seal;
 use super::shelf::{CLONE, Shelf};
 use crate::ovm::repository::{Mount, Repository};
@@ -36,7 +37,7 @@ pub struct CloneProbe {
 impl CloneProbe {
     /// Whether `repository` can clone.
     #[must_use]
-    pub fn ability(&self, repository: &Repository) -> Ability {
+    pub fn ability(&self, repository: &Repository, faults: &Faults) -> Ability {
         let device = match &repository.mount {
             Mount::Missing(reason) => return Ability::Unknown(reason.clone()),
             Mount::Mounted { device, .. } => *device,
@@ -52,7 +53,7 @@ impl CloneProbe {
         {
             return ability.clone();
         }
-        let ability = attempt(&Shelf::of(root));
+        let ability = attempt(&Shelf::of(root), faults);
         if !matches!(ability, Ability::Unknown(_)) {
             lock().insert(root.clone(), (device, ability.clone()));
         }
@@ -64,7 +65,7 @@ impl CloneProbe {
 pub const SCRATCH: &str = ".probe-";
 
 /// Clones a scratch file with content and looks at the clone.
-fn attempt(shelf: &Shelf) -> Ability {
+fn attempt(shelf: &Shelf, faults: &Faults) -> Ability {
     let unknown = |what: &str, error: &io::Error| {
         Ability::Unknown(format!("{what} {}: {error}", shelf.root().display()))
     };
@@ -76,8 +77,12 @@ fn attempt(shelf: &Shelf) -> Ability {
     let target = shelf.root().join(format!("{SCRATCH}{name}{CLONE}"));
     let ability = match write_scratch(&source) {
         Err(error) => unknown("cannot write a scratch file in", &error),
-        Ok(file) => clone_scratch(&file, &source, &target),
+        Ok(file) => {
+            faults.pass(Point::ProbeWritten);
+            clone_scratch(&file, &source, &target)
+        }
     };
+    faults.pass(Point::ProbeCloned);
     let _ = fs::remove_file(&source);
     let _ = fs::remove_file(&target);
     ability

@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::error::SnapshotError;
+use super::faults::{Faults, Point};
 use super::locks::lock_directory;
 use super::manifest::State;
 use super::shelf::{Entry, Shelf, open_directory};
@@ -24,6 +25,8 @@ pub struct Recovered {
     pub finished: Vec<Uuid>,
     /// Directories without a name of their own that are gone.
     pub cleared: Vec<Uuid>,
+    /// Snapshots whose manifests were left in the middle of a change.
+    pub mended: Vec<Uuid>,
 }
 
 impl Recovered {
@@ -35,7 +38,8 @@ impl Recovered {
 }
 
 impl Snapshots {
-    /// Undoes half-made snapshots and finishes half-deleted ones. One that has a part on a
+    /// Undoes half-made snapshots, finishes half-deleted ones, and mends what an interrupted change
+    /// has left of manifests. One that has a part on a
     /// repository that is not mounted waits; what somebody is working on holds a lock and is left
     /// alone.
     ///
@@ -45,12 +49,13 @@ impl Snapshots {
         let mut recovered = Recovered::default();
         let repositories = self.repositories.repositories();
         for snapshot in self.all_in(&repositories, None)? {
-            let list = match snapshot.standing {
-                Standing::Creating => &mut recovered.undone,
-                Standing::Deleting => &mut recovered.finished,
-                Standing::Ready | Standing::Waiting(_) | Standing::Broken(_) => continue,
+            let (list, done) = match snapshot.standing {
+                Standing::Creating => (&mut recovered.undone, self.finish_left(&snapshot)),
+                Standing::Deleting => (&mut recovered.finished, self.finish_left(&snapshot)),
+                Standing::Ready => (&mut recovered.mended, self.mend(&snapshot)),
+                Standing::Waiting(_) | Standing::Broken(_) => continue,
             };
-            match finish_snapshot(&snapshot) {
+            match done {
                 Ok(true) => list.push(snapshot.id()),
                 Ok(false) => {}
                 Err(error) => tracing::warn!("recovery of snapshot {}: {error}", snapshot.id()),
@@ -58,10 +63,79 @@ impl Snapshots {
         }
         for repository in &repositories {
             if repository.status().is_some() {
-                clear_all(repository, &mut recovered);
+                clear_all(repository, &mut recovered, &self.faults);
             }
         }
         Ok(recovered)
+    }
+
+    /// True when it is gone, false when somebody is at work on it, or a part of it is out of reach.
+    fn finish_left(&self, snapshot: &Snapshot) -> Result<bool, SnapshotError> {
+        if snapshot.within_reach().is_err() {
+            return Ok(false);
+        }
+        let Some(_locks) = try_locks(snapshot)? else {
+            return Ok(false);
+        };
+        self.faults.pass(Point::RecoverLocked);
+        // Whoever held the lock may have finished in the meantime.
+        for (_, shelf) in snapshot.shelves() {
+            if let Ok((Ok(manifest), _)) = shelf.read_manifest(snapshot.id())
+                && manifest.state != State::Ready
+            {
+                delete::finish(snapshot, &self.faults)?;
+                self.faults.pass(Point::RecoverRemoved);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts manifests right that a crash has left in the middle of a change: half written, not
+    /// sealed again, or changed in some repositories only. False where there was nothing to do, and
+    /// when somebody is at work on it.
+    fn mend(&self, snapshot: &Snapshot) -> Result<bool, SnapshotError> {
+        let sealed =
+            self.settings.immutable && snapshot.manifest.disks.iter().all(|disk| disk.sealed);
+        let id = snapshot.id();
+        let is_tidy = |snapshot: &Snapshot| -> Result<bool, SnapshotError> {
+            for (_, shelf) in snapshot.shelves() {
+                if !shelf
+                    .is_tidy(id, sealed)
+                    .map_err(SnapshotError::io("cannot look at", &shelf.directory(id)))?
+                {
+                    return Ok(false);
+                }
+            }
+            Ok(!snapshot.is_divided())
+        };
+        if is_tidy(snapshot)? {
+            return Ok(false);
+        }
+        let Some(_locks) = try_locks(snapshot)? else {
+            return Ok(false);
+        };
+        self.faults.pass(Point::RecoverMending);
+        // Whoever held the locks may have finished, or deleted it, in the meantime.
+        let found = match self.find(&snapshot.manifest.vm_id, &id.to_string()) {
+            Err(SnapshotError::Unknown { .. }) => return Ok(false),
+            other => other?,
+        };
+        if found.standing != Standing::Ready || is_tidy(&found)? {
+            return Ok(false);
+        }
+        for (_, shelf) in found.shelves() {
+            let directory = shelf.directory(id);
+            let cannot = SnapshotError::io("cannot mend the manifest in", &directory);
+            if found.is_divided() {
+                shelf.write_manifest(&found.manifest, &self.faults)
+            } else {
+                shelf.remove_half_written(&directory)
+            }
+            .map_err(cannot)?;
+            self.protect_copy(&shelf, &found.manifest);
+        }
+        is_tidy(&self.find(&snapshot.manifest.vm_id, &id.to_string())?)
     }
 
     /// Removes scratch files that trial clones of an earlier run have left. Only at start: a
@@ -77,36 +151,24 @@ impl Snapshots {
     }
 }
 
-/// True when it is gone, false when somebody is at work on it, or a part of it is out of reach.
-fn finish_snapshot(snapshot: &Snapshot) -> Result<bool, SnapshotError> {
-    if snapshot.within_reach().is_err() {
-        return Ok(false);
-    }
+/// The locks of every copy that is there; None when somebody is at work on one.
+fn try_locks(snapshot: &Snapshot) -> Result<Option<Vec<Flock>>, SnapshotError> {
     let mut locks = Vec::new();
     let at_once = Turn::within(Duration::ZERO);
     for (_, shelf) in snapshot.shelves() {
         match lock_directory(&shelf.directory(snapshot.id()), &at_once) {
             Ok(lock) => locks.push(lock),
-            Err(SnapshotError::Busy { .. }) => return Ok(false),
+            Err(SnapshotError::Busy { .. }) => return Ok(None),
             Err(SnapshotError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    // Whoever held the lock may have finished in the meantime.
-    for (_, shelf) in snapshot.shelves() {
-        if let Ok((Ok(manifest), _)) = shelf.read_manifest(snapshot.id())
-            && manifest.state != State::Ready
-        {
-            delete::finish(snapshot)?;
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(Some(locks))
 }
 
 /// Clears every directory without a name of its own; one that cannot be cleared does not keep the
 /// others.
-fn clear_all(repository: &Repository, recovered: &mut Recovered) {
+fn clear_all(repository: &Repository, recovered: &mut Recovered, faults: &Faults) {
     let shelf = Shelf::of(&repository.mount_point);
     let entries = shelf.entries().unwrap_or_else(|error| {
         tracing::warn!("recovery in {}: {error}", shelf.root().display());
@@ -116,7 +178,7 @@ fn clear_all(repository: &Repository, recovered: &mut Recovered) {
         let Entry::Unfinished(id) = entry else {
             continue;
         };
-        match clear(&repository.id, &shelf, id) {
+        match clear(&repository.id, &shelf, id, faults) {
             Ok(true) => recovered.cleared.push(id),
             Ok(false) => {}
             Err(error) => tracing::warn!("recovery: {error}"),
@@ -126,7 +188,12 @@ fn clear_all(repository: &Repository, recovered: &mut Recovered) {
 
 /// Clears a directory that has no name of its own. False when somebody is at work on it, and when
 /// it is not for us to clear or not all of it.
-fn clear(repository: &str, shelf: &Shelf, id: Uuid) -> Result<bool, SnapshotError> {
+fn clear(
+    repository: &str,
+    shelf: &Shelf,
+    id: Uuid,
+    faults: &Faults,
+) -> Result<bool, SnapshotError> {
     let hidden = shelf.unfinished(id);
     let directory = match open_directory(&hidden) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -139,13 +206,15 @@ fn clear(repository: &str, shelf: &Shelf, id: Uuid) -> Result<bool, SnapshotErro
     };
     // Whatever disks it has are in it and nowhere else. Without a manifest there are none.
     match shelf.read_unfinished(id) {
-        Ok(Ok(manifest)) => delete::remove_disks(&hidden, repository, &manifest)?,
+        Ok(Ok(manifest)) => delete::remove_disks(&hidden, repository, &manifest, faults)?,
         // Of a newer release: only that one knows what is in it, and needs this to know it.
         Ok(Err(_)) => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(SnapshotError::io("cannot read", &hidden)(error)),
     }
-    shelf
-        .remove_emptied(&hidden)
-        .map_err(SnapshotError::io("cannot remove", &hidden))
+    let gone = shelf
+        .remove_emptied(&hidden, faults)
+        .map_err(SnapshotError::io("cannot remove", &hidden))?;
+    faults.pass(Point::RecoverCleared);
+    Ok(gone)
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::faults::{Faults, Point};
 use super::manifest::{self, Manifest, ManifestError};
 use super::probe::SCRATCH;
 use crate::sys::attributes;
@@ -201,16 +202,11 @@ impl Shelf {
     ///
     /// # Errors
     /// The file system's; the old one stays then.
-    pub fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
-        set_immutable(
-            &self.directory(manifest.id).join(manifest::FILE_NAME),
-            false,
-        )?;
-        durable::replace(
-            &self.directory(manifest.id),
-            manifest::FILE_NAME,
-            &manifest.to_bytes(),
-        )
+    pub fn write_manifest(&self, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
+        let directory = self.directory(manifest.id);
+        set_immutable(&directory.join(manifest::FILE_NAME), false)?;
+        faults.pass(Point::ManifestUnsealed);
+        replace(&directory, manifest::FILE_NAME, manifest, faults)
     }
 
     /// Makes a snapshot's directory with its first manifest in it, and locks it. Nobody sees the
@@ -218,18 +214,17 @@ impl Shelf {
     ///
     /// # Errors
     /// The file system's; nothing is left then.
-    pub fn make_directory(&self, manifest: &Manifest) -> io::Result<Flock> {
+    pub fn make_directory(&self, manifest: &Manifest, faults: &Faults) -> io::Result<Flock> {
         self.make()?;
         let hidden = self.unfinished(manifest.id);
         let made = self.make_hidden(&hidden).and_then(|lock| {
-            self.furnish(&hidden, manifest)?;
+            faults.pass(Point::DirectoryHidden);
+            self.furnish(&hidden, manifest, faults)?;
             Ok(lock)
         });
         if made.is_err() {
-            for directory in [hidden, self.directory(manifest.id)] {
-                let _ = fs::remove_file(directory.join(manifest::FILE_NAME));
-                let _ = fs::remove_dir(&directory);
-            }
+            // Under whichever name it has by now; never without a manifest under its own.
+            let _ = self.remove_directory(manifest.id, faults);
         }
         made
     }
@@ -267,12 +262,13 @@ impl Shelf {
         )))
     }
 
-    fn furnish(&self, hidden: &Path, manifest: &Manifest) -> io::Result<()> {
-        durable::replace(hidden, manifest::FILE_NAME, &manifest.to_bytes())?;
+    fn furnish(&self, hidden: &Path, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
+        replace(hidden, manifest::FILE_NAME, manifest, faults)?;
         // Written now, while there is room: a full file system must still be able to say
         // "deleting", which takes no more than a rename then.
-        durable::replace(hidden, TOMBSTONE, &manifest.deleting().to_bytes())?;
+        replace(hidden, TOMBSTONE, &manifest.deleting(), faults)?;
         fs::rename(hidden, self.directory(manifest.id))?;
+        faults.pass(Point::DirectoryNamed);
         durable::sync_directory(&self.root)
     }
 
@@ -280,19 +276,22 @@ impl Shelf {
     ///
     /// # Errors
     /// The file system's; NotFound where the directory is gone.
-    pub fn mark_deleting(&self, manifest: &Manifest) -> io::Result<()> {
+    pub fn mark_deleting(&self, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
         let directory = self.directory(manifest.id);
         self.protect(manifest.id, false)?;
+        faults.pass(Point::DeleteUnsealed);
         match fs::rename(
             directory.join(TOMBSTONE),
             directory.join(manifest::FILE_NAME),
         ) {
-            Ok(()) => durable::sync_directory(&directory),
+            Ok(()) => durable::sync_directory(&directory)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.write_manifest(&manifest.deleting())
+                self.write_manifest(&manifest.deleting(), faults)?;
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        faults.pass(Point::DeleteMarked);
+        Ok(())
     }
 
     /// Sets or clears the immutable flag of what says which files are a snapshot's: an `rm -rf`
@@ -307,43 +306,77 @@ impl Shelf {
         Ok(())
     }
 
+    /// Whether a snapshot's manifests are as they are left in peace: nothing half written beside
+    /// them, and immutable where they are `sealed`.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn is_tidy(&self, id: Uuid, sealed: bool) -> io::Result<bool> {
+        let directory = self.directory(id);
+        for name in [manifest::FILE_NAME, TOMBSTONE] {
+            let beside = fs::symlink_metadata(directory.join(durable::temporary(name)));
+            if !beside.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                return Ok(false);
+            }
+            if sealed && !is_immutable(&directory.join(name))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what is half written beside a directory's manifests.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove_half_written(&self, directory: &Path) -> io::Result<()> {
+        for name in [manifest::FILE_NAME, TOMBSTONE] {
+            remove_if_there(&directory.join(durable::temporary(name)))?;
+        }
+        Ok(())
+    }
+
     /// Removes a snapshot's directory, whose disks are gone: it loses its name first, then its
     /// manifest. What others have put in stays, and so does the directory then; returns whether
     /// it is gone.
     ///
     /// # Errors
     /// The file system's. That it is gone already is fine.
-    pub fn remove_directory(&self, id: Uuid) -> io::Result<bool> {
+    pub fn remove_directory(&self, id: Uuid, faults: &Faults) -> io::Result<bool> {
         match fs::rename(self.directory(id), self.unfinished(id)) {
             Ok(()) => durable::sync_directory(&self.root)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // The longer name needs room that a full file system may not have.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                return self.remove_emptied(&self.directory(id));
+                return self.remove_emptied(&self.directory(id), faults);
             }
             Err(error) => return Err(error),
         }
-        self.remove_emptied(&self.unfinished(id))
+        faults.pass(Point::DirectoryHiddenAgain);
+        self.remove_emptied(&self.unfinished(id), faults)
     }
 
     /// Removes what is ours of a directory without disks, and the directory.
     ///
     /// # Errors
     /// As [`Shelf::remove_directory`].
-    pub fn remove_emptied(&self, directory: &Path) -> io::Result<bool> {
-        for name in [manifest::FILE_NAME, TOMBSTONE] {
-            remove_if_there(&directory.join(durable::temporary(name)))?;
-        }
+    pub fn remove_emptied(&self, directory: &Path, faults: &Faults) -> io::Result<bool> {
+        self.remove_half_written(directory)?;
         // The manifest is the last to go: it says what else there is.
-        for name in [TOMBSTONE, manifest::FILE_NAME] {
+        for (name, point) in [
+            (TOMBSTONE, Point::TombstoneGone),
+            (manifest::FILE_NAME, Point::ManifestGone),
+        ] {
             set_immutable(&directory.join(name), false)?;
             remove_if_there(&directory.join(name))?;
+            faults.pass(point);
         }
         match fs::remove_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        faults.pass(Point::DirectoryGone);
         durable::sync_directory(&self.root)?;
         Ok(true)
     }
@@ -375,14 +408,18 @@ fn is_scratch(name: &str) -> bool {
         .is_some()
 }
 
+/// Whether a file cannot be changed; one that is not there cannot.
+fn is_immutable(path: &Path) -> io::Result<bool> {
+    match open_unfollowed(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        other => Ok(attributes::is_immutable(&other?)),
+    }
+}
+
 /// Sets or clears the immutable flag; a file that is not there has none, and neither has one on a
 /// file system without flags.
 fn set_immutable(path: &Path, on: bool) -> io::Result<()> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path);
-    match opened {
+    match open_unfollowed(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(file) if attributes::is_immutable(&file) == on => Ok(()),
@@ -401,6 +438,13 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
+fn open_unfollowed(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
+
 /// Opens a directory; a symbolic link in its place is refused.
 ///
 /// # Errors
@@ -410,6 +454,15 @@ pub fn open_directory(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
         .open(path)
+}
+
+/// Puts a manifest in its place, whole or not at all.
+fn replace(directory: &Path, name: &str, content: &Manifest, faults: &Faults) -> io::Result<()> {
+    let written = durable::write_beside(directory, name, &content.to_bytes())?;
+    faults.pass(Point::ManifestBeside);
+    written.put_in_place()?;
+    faults.pass(Point::ManifestPlaced);
+    Ok(())
 }
 
 fn make_private_directory(path: &Path) -> io::Result<()> {
@@ -426,10 +479,7 @@ fn read_manifest_in(
     directory: &Path,
     id: Uuid,
 ) -> io::Result<(Result<Manifest, ManifestError>, Stamp)> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(directory.join(manifest::FILE_NAME))?;
+    let file = open_unfollowed(&directory.join(manifest::FILE_NAME))?;
     let metadata = file.metadata()?;
     let stamp = stamp_of(&metadata);
     if !metadata.is_file() || metadata.len() > manifest::MAX_SIZE {

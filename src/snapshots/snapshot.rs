@@ -61,6 +61,8 @@ pub struct Snapshot {
     here: Vec<(String, PathBuf)>,
     /// Repositories that are not mounted here.
     out_of_reach: Vec<Place>,
+    /// Whether the copies that are here say different things.
+    divided: bool,
 }
 
 /// Whether a snapshot can be used now.
@@ -91,6 +93,7 @@ impl Snapshot {
             .cloned()
             .collect();
         let standing = standing(&manifest, &here, &out_of_reach);
+        let divided = here.iter().any(|copy| copy.manifest != manifest);
         let mut here: Vec<(String, PathBuf)> = manifest
             .repositories
             .iter()
@@ -106,6 +109,7 @@ impl Snapshot {
             manifest,
             standing,
             out_of_reach,
+            divided,
         })
     }
 
@@ -119,6 +123,7 @@ impl Snapshot {
                 .collect(),
             standing: Standing::Ready,
             out_of_reach: Vec::new(),
+            divided: false,
             manifest,
         }
     }
@@ -158,6 +163,11 @@ impl Snapshot {
             id: self.id(),
             reason,
         })
+    }
+
+    /// Whether a change has reached some of its copies only.
+    pub(super) fn is_divided(&self) -> bool {
+        self.divided
     }
 
     /// Sees that every repository that may hold a part of it is mounted here: only then can it be

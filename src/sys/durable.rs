@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes the names in a directory durable.
 ///
@@ -13,18 +13,26 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// The name under which [`replace`] writes before it renames.
+/// The name under which [`write_beside`] writes.
 #[must_use]
 pub fn temporary(name: &str) -> String {
     format!(".{name}.new")
 }
 
-/// Puts `content` under `directory/name`: written beside it, fsynced, renamed over it, the
-/// directory fsynced. A reader sees the old content or the new, never a part.
+/// Content that is written out and waits beside its place.
+#[derive(Debug)]
+#[must_use]
+pub struct Beside {
+    directory: PathBuf,
+    name: String,
+}
+
+/// Writes `content` beside `directory/name` and out to the device. A reader of that name sees what
+/// was there before, until [`Beside::put_in_place`].
 ///
 /// # Errors
-/// The kernel's; the old content is still there then.
-pub fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+/// The kernel's; nothing is left beside then.
+pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<Beside> {
     let temporary = directory.join(temporary(name));
     // A leftover of a crash: nobody reads it.
     match fs::remove_file(&temporary) {
@@ -39,11 +47,29 @@ pub fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
         .and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, directory.join(name)));
+        });
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    sync_directory(directory)
+    Ok(Beside {
+        directory: directory.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+impl Beside {
+    /// Renames it over what is there, and makes that durable: a reader sees the old content or the
+    /// new, never a part.
+    ///
+    /// # Errors
+    /// The kernel's; the old content is still there where the rename fails.
+    pub fn put_in_place(self) -> io::Result<()> {
+        let temporary = self.directory.join(temporary(&self.name));
+        if let Err(error) = fs::rename(&temporary, self.directory.join(&self.name)) {
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        sync_directory(&self.directory)
+    }
 }

@@ -31,6 +31,18 @@ impl Daemon {
     /// # Errors
     /// That it ended or did not get ready, with its log.
     pub fn start(program: &Path, folder: &Path) -> anyhow::Result<Daemon> {
+        Daemon::start_with(program, folder, &[])
+    }
+
+    /// The same, with variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with(
+        program: &Path,
+        folder: &Path,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Daemon> {
         let socket_path = folder.join("notify");
         match fs::remove_file(&socket_path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -42,6 +54,7 @@ impl Daemon {
             .arg("-config")
             .arg(folder.join("config.toml"))
             .env("NOTIFY_SOCKET", &socket_path)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .spawn()
             .context("cannot start the daemon")?;
@@ -52,11 +65,15 @@ impl Daemon {
         let mut message = [0; 1024];
         let begun = Instant::now();
         loop {
-            let length = match socket.recv(&mut message) {
+            let received = socket.recv(&mut message);
+            if received.is_err()
+                && let Some(status) = daemon.child.try_wait()?
+            {
+                let what = format!("the daemon ended at its start ({status})");
+                bail!(said(folder, &what));
+            }
+            let length = match received {
                 Ok(length) => length,
-                Err(_) if daemon.child.try_wait()?.is_some() => {
-                    bail!(said(folder, "the daemon ended at its start"));
-                }
                 Err(_) if begun.elapsed() > PATIENCE => {
                     bail!(said(folder, "the daemon did not get ready"));
                 }

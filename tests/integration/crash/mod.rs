@@ -1,6 +1,8 @@
 //! The daemon, or the demo, ends when nobody expected it: what is left, and what is not.
 
 mod demo;
+#[cfg(debug_assertions)]
+mod faults;
 mod hang_up;
 mod kill;
 mod leftovers;

@@ -42,6 +42,15 @@ impl Api {
         api
     }
 
+    /// With a token that somebody else has got, and connections of its own.
+    pub fn with_token(node: &TestNode, token: &str) -> Api {
+        Api {
+            endpoint: node.endpoint(),
+            http: node.http(),
+            token: token.to_owned(),
+        }
+    }
+
     /// Asks for a token.
     pub async fn login(&self, user: &str, password: &str) -> Answer {
         self.login_with(json!({"username": user, "password": password}).to_string())
@@ -54,7 +63,7 @@ impl Api {
             .http
             .post(format!("{}/api/v1/auth/login", self.endpoint))
             .body(body);
-        Answer::of(request.send().await.unwrap()).await
+        Answer::of(request.send().await.unwrap()).await.unwrap()
     }
 
     /// Sends a request; `path` begins behind `/api/v1`. The token goes with it, unless a header
@@ -69,7 +78,7 @@ impl Api {
         if !headers.iter().any(|(name, _)| *name == AUTHORIZATION) {
             request = request.bearer_auth(&self.token);
         }
-        Answer::of(request.send().await.unwrap()).await
+        Answer::of(request.send().await.unwrap()).await.unwrap()
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -84,17 +93,27 @@ impl Api {
     pub async fn post(&self, path: &str) -> reqwest::Result<Answer> {
         let url = format!("{}/api/v1{path}", self.endpoint);
         let response = self.http.post(url).bearer_auth(&self.token).send().await?;
-        Ok(Answer::of(response).await)
+        Answer::of(response).await
     }
 
     /// Sends a JSON body, or any text.
     pub async fn send_body(&self, method: Method, path: &str, body: impl ToString) -> Answer {
+        self.try_body(method, path, body).await.unwrap()
+    }
+
+    /// The same; an error where the daemon is gone before all of the answer has come.
+    pub async fn try_body(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl ToString,
+    ) -> reqwest::Result<Answer> {
         let request = self
             .http
             .request(method, format!("{}/api/v1{path}", self.endpoint))
             .bearer_auth(&self.token)
             .body(body.to_string());
-        Answer::of(request.send().await.unwrap()).await
+        Answer::of(request.send().await?).await
     }
 
     /// Asks for a snapshot of one moment from a daemon that may be gone before it answers.
@@ -140,12 +159,12 @@ pub fn text(value: &Value) -> &str {
 }
 
 impl Answer {
-    async fn of(response: reqwest::Response) -> Answer {
-        Answer {
+    async fn of(response: reqwest::Response) -> reqwest::Result<Answer> {
+        Ok(Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            body: response.bytes().await.unwrap(),
-        }
+            body: response.bytes().await?,
+        })
     }
 
     pub fn json(&self) -> Value {

@@ -7,5 +7,7 @@ pub mod digest;
 pub mod manager;
 pub mod neighbour;
 pub mod node;
+pub mod peace;
+pub mod truth;
 pub mod wait;
 pub mod wire;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use coriolis_ovm_exporter::client::{Client, Trust};
 use coriolis_ovm_exporter::operations::demo::daemon::Daemon;
@@ -196,8 +198,31 @@ impl TestNode {
 
     /// Starts the daemon.
     pub fn start(&mut self) {
+        self.start_with(&[]).unwrap();
+    }
+
+    /// Starts the daemon with variables in its environment.
+    ///
+    /// # Errors
+    /// That it ended before it was ready, and how.
+    pub fn start_with(&mut self, variables: &[(&str, &str)]) -> anyhow::Result<()> {
         let program = Path::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"));
-        self.daemon = Some(Daemon::start(program, self.folder.path()).unwrap());
+        self.daemon = Some(Daemon::start_with(program, self.folder.path(), variables)?);
+        Ok(())
+    }
+
+    /// Starts the daemon and kills it that much later, ready or not.
+    pub fn start_and_kill(&mut self, later: Duration) {
+        let mut daemon = Command::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"))
+            .arg("-config")
+            .arg(self.path("config.toml"))
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(later);
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
     }
 
     /// Stops the daemon with SIGTERM and waits for it.
