@@ -13,6 +13,7 @@ mod error;
 mod exclusive;
 mod expire;
 mod former;
+pub mod former;
 mod index;
 mod locks;
 pub mod manifest;

@@ -1,6 +1,9 @@
 //! What stands where the index goes: a database of the first generation, or a damaged index.
 //! Neither is ever overwritten.
 
+pub mod bolt;
+pub mod records;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
