@@ -12,7 +12,6 @@ mod delete;
 mod error;
 mod exclusive;
 mod expire;
-mod former;
 pub mod former;
 mod index;
 mod locks;
