@@ -4,4 +4,5 @@ pub mod check_config;
 pub mod demo;
 pub mod log;
 pub mod random_numbers;
+pub mod purge;
 pub mod serve;

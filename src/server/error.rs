@@ -91,7 +91,8 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         | SnapshotError::TooMany { .. }
         | SnapshotError::Changed { .. }
         | SnapshotError::Broken { .. }
-        | SnapshotError::Unreadable { .. } => StatusCode::CONFLICT,
+        | SnapshotError::Unreadable { .. }
+        | SnapshotError::Adopted { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. }
         | SnapshotError::NotNow { .. }
         | SnapshotError::Busy { .. }

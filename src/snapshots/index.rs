@@ -77,11 +77,16 @@ impl Snapshots {
                     known.remove(&id);
                     Some(format!("{}: {error}", shelf.directory(id).display()))
                 }
-                Entry::Unmatched(id) => Some(format!(
-                    "{} has no manifest: the first generation made it, or somebody removed the manifest; it \
-                     is left alone",
-                    shelf.directory(id).display()
-                )),
+                // Said when adoption has looked at it, and could not take it.
+                Entry::Unmatched(id) => {
+                    let directory = shelf.directory(id);
+                    self.adoption.reason(&directory).map(|reason| {
+                        format!(
+                            "{} has no manifest and is left alone: {reason}",
+                            directory.display()
+                        )
+                    })
+                }
             };
             warnings.extend(warning);
         }

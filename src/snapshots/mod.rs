@@ -3,6 +3,7 @@
 //! All of it blocks: callers run it where blocking is allowed. Nothing outside this room makes or
 //! removes files, and this room does so only below `<repository>/CoriolisSnapshots/`.
 
+mod adopt;
 mod catalog;
 mod change;
 mod compare;
@@ -29,6 +30,7 @@ mod wish;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use adopt::{Orphans, Removed, UnmatchedFolder};
 pub use compare::{Comparison, DiskComparison, Method, Refine};
 pub use create::{Subject, SubjectDisk};
 pub use error::SnapshotError;
@@ -43,6 +45,7 @@ pub use wish::{Change, Wish};
 use crate::config;
 use crate::ovm::repository::{Repository, RepositorySource};
 use crate::ovm::warning_log::WarningLog;
+use adopt::Adoption;
 use catalog::Catalog;
 use locks::VmLocks;
 use probe::CloneProbe;
@@ -57,6 +60,7 @@ pub struct Snapshots {
     warning_log: WarningLog,
     settings: config::Snapshots,
     node: String,
+    adoption: Adoption,
 }
 
 impl Snapshots {
@@ -78,6 +82,7 @@ impl Snapshots {
             warning_log: WarningLog::default(),
             settings,
             node,
+            adoption: Adoption::beside(db_file),
         })
     }
 

@@ -28,7 +28,7 @@ use crate::sys::flock::Flock;
 pub const DIRECTORY: &str = "CoriolisSnapshots";
 const UNFINISHED: &str = ".unfinished-";
 /// A manifest that says `deleting`, waiting to take the place of the one that says `ready`.
-const TOMBSTONE: &str = ".deleting.json";
+pub(super) const TOMBSTONE: &str = ".deleting.json";
 /// Suffix of a scratch file's clone.
 pub const CLONE: &str = "-clone";
 
@@ -276,6 +276,23 @@ impl Shelf {
         durable::sync_directory(&self.root)
     }
 
+    /// Writes into a folder that has no manifest yet what it is going to be.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write_note(&self, manifest: &Manifest) -> io::Result<()> {
+        let directory = self.directory(manifest.id);
+        set_immutable(&directory.join(TOMBSTONE), false)?;
+        durable::replace(&directory, TOMBSTONE, &manifest.deleting().to_bytes())
+    }
+
+    /// What an interrupted adoption has noted, or what is left where a hand removed the manifest.
+    #[must_use]
+    pub fn read_note(&self, id: Uuid) -> Option<Manifest> {
+        let (note, _) = read_in(&self.directory(id), TOMBSTONE, id).ok()?;
+        note.ok()
+    }
+
     /// Says in a snapshot's manifest that it is being deleted.
     ///
     /// # Errors
@@ -426,10 +443,18 @@ fn read_manifest_in(
     directory: &Path,
     id: Uuid,
 ) -> io::Result<(Result<Manifest, ManifestError>, Stamp)> {
+    read_in(directory, manifest::FILE_NAME, id)
+}
+
+fn read_in(
+    directory: &Path,
+    name: &str,
+    id: Uuid,
+) -> io::Result<(Result<Manifest, ManifestError>, Stamp)> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(directory.join(manifest::FILE_NAME))?;
+        .open(directory.join(name))?;
     let metadata = file.metadata()?;
     let stamp = stamp_of(&metadata);
     if !metadata.is_file() || metadata.len() > manifest::MAX_SIZE {

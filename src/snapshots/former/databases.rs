@@ -154,9 +154,7 @@ impl FormerDatabases {
             .flatten()
             .filter(|item| {
                 let name = item.file_name();
-                let number = name
-                    .to_str()
-                    .and_then(|name| name.strip_prefix(&beginning));
+                let number = name.to_str().and_then(|name| name.strip_prefix(&beginning));
                 number.is_some_and(|number| {
                     number.is_empty()
                         || number
