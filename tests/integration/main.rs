@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod berkeley_db;
+mod bolt;
 mod comparison;
 mod concurrency;
 mod crash;
@@ -17,4 +18,5 @@ mod old_client;
 mod requests;
 mod services;
 mod support;
+mod upgrade;
 mod vm_config;

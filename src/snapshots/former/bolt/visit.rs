@@ -147,7 +147,8 @@ impl<R: Read + Seek> Visit<'_, R> {
     }
 
     fn report(&mut self, at: u64, fault: Fault) {
-        if self.damage.len() < MAX_DAMAGE {
+        // That something was not looked at at all is always said.
+        if self.damage.len() < MAX_DAMAGE || fault == Fault::TooMany {
             self.damage.push(Damage { at, fault });
         } else {
             self.unlisted += 1;
