@@ -190,7 +190,8 @@ impl Snapshots {
     /// path.
     ///
     /// # Errors
-    /// [`SnapshotError::Unknown`], [`SnapshotError::OtherVm`].
+    /// [`SnapshotError::Unknown`], [`SnapshotError::OtherVm`]; [`SnapshotError::Unavailable`] for
+    /// one that the first generation made, and that is not adopted yet.
     pub fn find(&self, vm_id: &str, id: &str) -> Result<Snapshot, SnapshotError> {
         let unknown = || SnapshotError::Unknown {
             vm_id: vm_id.to_owned(),
@@ -202,8 +203,15 @@ impl Snapshots {
             None => {
                 let repositories = self.repositories.repositories();
                 self.refresh(&repositories)?;
-                Snapshot::assemble(&self.catalog.copies(id)?, &Reach::of(&repositories))
-                    .ok_or_else(unknown)?
+                match Snapshot::assemble(&self.catalog.copies(id)?, &Reach::of(&repositories)) {
+                    Some(snapshot) => snapshot,
+                    None => {
+                        return Err(match self.adoption.waits(id, &repositories) {
+                            Some(reason) => SnapshotError::Unavailable { id, reason },
+                            None => unknown(),
+                        });
+                    }
+                }
             }
         };
         if snapshot.manifest.vm_id != vm_id {

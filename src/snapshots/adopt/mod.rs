@@ -22,19 +22,22 @@ use uuid::Uuid;
 
 use super::Snapshots;
 use super::error::SnapshotError;
-use super::former::FormerDatabases;
+use super::former::{FormerDatabases, Word};
+use super::shelf::Shelf;
+use super::subject::Obstacle;
 use crate::ovm::inventory::Inventory;
 use crate::ovm::repository::Repository;
 use folder::Folder;
 use judge::{Verdict, View};
 pub use orphans::{Orphans, Removed};
+use take::Hindrance;
 
 /// What adoption works with, and what it found out the last time.
 #[derive(Debug)]
 pub(super) struct Adoption {
     databases: FormerDatabases,
     /// Why a folder is as it is, by path.
-    reasons: Mutex<HashMap<PathBuf, String>>,
+    reasons: Mutex<HashMap<PathBuf, Obstacle>>,
 }
 
 /// A folder that is named like a snapshot, and is none.
@@ -77,8 +80,41 @@ impl Adoption {
 
     /// Why a folder without manifest is as it is. None where it was not looked at yet.
     pub(super) fn reason(&self, path: &Path) -> Option<String> {
+        self.obstacle(path).map(|obstacle| obstacle.reason)
+    }
+
+    fn obstacle(&self, path: &Path) -> Option<Obstacle> {
         let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         reasons.get(path).cloned()
+    }
+
+    /// Why a snapshot that has no manifest may get one yet: whoever asks for it must not be told
+    /// that it is gone.
+    pub(super) fn waits(&self, id: Uuid, repositories: &[Repository]) -> Option<String> {
+        for repository in repositories {
+            let directory = Shelf::of(&repository.mount_point).directory(id);
+            if repository.status().is_none() || !directory.is_dir() {
+                continue;
+            }
+            return match self.obstacle(&directory) {
+                None => Some("the first generation made it, and it is being adopted".to_owned()),
+                Some(obstacle) => obstacle.passing.then_some(obstacle.reason),
+            };
+        }
+        let knowledge = self.databases.read();
+        let Word::Known(record) = knowledge.of(id) else {
+            return None;
+        };
+        let missing = repositories.iter().find(|repository| {
+            let mut disks = record.disks.iter();
+            repository.status().is_none()
+                && disks.any(|disk| disk.mount_point == repository.mount_point)
+        })?;
+        Some(format!(
+            "the first generation made it, and repository {} ({}) is not mounted here",
+            missing.id,
+            missing.mount_point.display()
+        ))
     }
 }
 
@@ -113,22 +149,24 @@ impl Snapshots {
                 _ => (None, found.id),
             });
             for (verdict, found) in judged {
-                let done = match &verdict {
-                    Verdict::Adopt(claim) => {
-                        self.take_over(claim).map_err(|error| error.to_string())
+                let passing = |hindrance: Hindrance| Obstacle {
+                    reason: hindrance.to_string(),
+                    passing: true,
+                };
+                let done = match verdict {
+                    Verdict::Adopt(claim) => self.take_over(&claim).map_err(passing),
+                    Verdict::Complete(manifest) => {
+                        self.complete(&manifest, &found.folders).map_err(passing)
                     }
-                    Verdict::Complete(manifest) => self
-                        .complete(manifest, &found.folders)
-                        .map_err(|error| error.to_string()),
-                    Verdict::Stay(obstacle) => Err(obstacle.reason.clone()),
+                    Verdict::Stay(obstacle) => Err(obstacle),
                 };
                 match done {
                     Ok(()) => adopted.push(found.id),
-                    Err(reason) => reasons.extend(
+                    Err(obstacle) => reasons.extend(
                         found
                             .folders
-                            .iter()
-                            .map(|folder| (folder.path.clone(), reason.clone())),
+                            .into_iter()
+                            .map(|folder| (folder.path, obstacle.clone())),
                     ),
                 }
             }

@@ -156,6 +156,26 @@ fn entries_stay_within_their_node() {
     assert_eq!(faults(&writer), [], "up to the last byte");
 }
 
+/// A page of entries that all have the page's only large value would read as 250 times as much.
+#[test]
+fn entries_share_no_bytes() {
+    let keys: Vec<Vec<u8>> = (0..40_u8).map(|at| vec![at]).collect();
+    let entries: Vec<_> = keys.iter().map(|key| (key.clone(), 0, vec![])).collect();
+    let mut content = leaf(&entries);
+    let end = content.len();
+    content.resize(4000, 7);
+    for at in 0..entries.len() {
+        let value = u32::try_from(4000 - end).unwrap();
+        content[16 * at + 12..16 * at + 16].copy_from_slice(&value.to_le_bytes());
+    }
+    let mut writer = Writer::new(Layout::default());
+    let page = writer.node(2, entries.len(), &content);
+    writer.metas(page);
+    let (found, damage) = all(&writer.bytes);
+    assert_eq!(found.len(), 1);
+    assert_eq!(damage[0].fault, Fault::BadEntry(1));
+}
+
 #[test]
 fn keys_out_of_order_are_damage() {
     let entry = |key: &str| (key.as_bytes().to_vec(), 0, Vec::new());

@@ -127,3 +127,41 @@ fn a_database_without_snapshots_is_one() {
     let found = records::read(Cursor::new(file)).unwrap();
     assert!(found.records.is_empty() && found.faults.is_empty());
 }
+
+/// Files that bbolt itself has written, with the same layout and pages of 1 KiB.
+#[test]
+fn what_bbolt_writes_is_read() {
+    let seeds: [(&[u8], &[u32]); 3] = [
+        (include_bytes!("../../../fuzz/seeds/bolt/few"), &[0, 1, 2]),
+        (
+            include_bytes!("../../../fuzz/seeds/bolt/branches-after-deletions"),
+            &[0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13],
+        ),
+        (include_bytes!("../../../fuzz/seeds/bolt/overflow"), &[0, 1]),
+    ];
+    for (bytes, hours) in seeds {
+        let found = records::read(Cursor::new(bytes)).unwrap();
+        assert_eq!(found.faults, [""; 0]);
+        let mut times: Vec<String> = found
+            .records
+            .values()
+            .map(|record| record.created_at.unwrap().to_string())
+            .collect();
+        times.sort();
+        let wanted: Vec<String> = hours
+            .iter()
+            .map(|hour| format!("2021-05-04T{:02}:02:01.123456789Z", 3 + hour))
+            .collect();
+        assert_eq!(times, wanted);
+        let record = found.records.values().next().unwrap();
+        assert_eq!(record.disks.len(), 1);
+        let disk = &record.disks[0];
+        assert_eq!(
+            disk.mount_point
+                .join("CoriolisSnapshots")
+                .join(record.id.to_string())
+                .join(&disk.name),
+            disk.path
+        );
+    }
+}

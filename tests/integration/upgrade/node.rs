@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use coriolis_ovm_exporter::sys::attributes;
+use coriolis_ovm_exporter::sys::attributes::{self, NOCOW};
 use coriolis_ovm_exporter::sys::fiemap::ExtentReader;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::support::api::{Api, text};
 use crate::support::bolt::{self, Cell, tree, value};
 use crate::support::node::TestNode;
+use crate::support::wait;
 
 /// A snapshot of the first generation.
 #[derive(Debug, Clone)]
@@ -48,6 +49,10 @@ impl Old {
                     .mode(0o750)
                     .create(&folder)
                     .unwrap();
+                // As its files, or else they are not clones of a disk that is written in place.
+                let flags = attributes::get(&File::open(parent).unwrap()).unwrap();
+                let directory = File::open(&folder).unwrap();
+                attributes::set(&directory, NOCOW, flags & NOCOW != 0).unwrap();
                 let name = parent.file_name().unwrap().to_str().unwrap();
                 let path = folder.join(name);
                 let status = Command::new("cp")
@@ -62,7 +67,8 @@ impl Old {
                     repository: repository.to_owned(),
                 }
             })
-            .collect();
+            .collect::<Vec<_>>();
+        see_the_clock_move(&disks[0].path);
         Old {
             id,
             vm: vm.to_owned(),
@@ -84,6 +90,17 @@ impl Old {
         }
         record
     }
+}
+
+/// File systems tell the time by the kernel's tick: what is made next is younger.
+fn see_the_clock_move(path: &Path) {
+    let changed = |path: &Path| fs::metadata(path).map(|found| (found.ctime(), found.ctime_nsec()));
+    let clock = path.parent().unwrap().with_file_name(".clock");
+    wait::until("the clock moves", || {
+        fs::write(&clock, "").unwrap();
+        changed(&clock).unwrap() > changed(path).unwrap()
+    });
+    fs::remove_file(clock).unwrap();
 }
 
 impl OldDisk {

@@ -132,12 +132,25 @@ impl Head {
     }
 }
 
+impl LeafEntry {
+    /// Bytes of key and value.
+    pub(super) fn len(&self) -> u64 {
+        self.value.0 - self.key.0 + self.value.1
+    }
+}
+
 impl Node {
     /// Reads a node's table: at most 1 MiB, and not past the node's end.
     pub(super) fn read<R: Read + Seek>(source: &mut Source<R>, head: Head) -> Result<Node, Fault> {
         let len = u64::from(head.count) * ENTRY_LEN;
         let table = read(source, head.at + HEADER_LEN, len)?;
         Ok(Node { head, table })
+    }
+
+    /// Bytes behind the table, for keys and values.
+    pub(super) fn room(&self) -> u64 {
+        let table = HEADER_LEN + u64::from(self.head.count) * ENTRY_LEN;
+        self.head.len.saturating_sub(table)
     }
 
     /// The child page of a branch's entry.

@@ -101,8 +101,10 @@ impl<R: Read + Seek> Visit<'_, R> {
             }
             return Ok(());
         }
+        // Entries that share bytes would make more of a file than there is in it.
+        let mut room = node.room();
         for index in 0..node.head.count {
-            self.leaf_entry(&node, index, visitor)?;
+            self.leaf_entry(&node, index, &mut room, visitor)?;
         }
         Ok(())
     }
@@ -121,10 +123,12 @@ impl<R: Read + Seek> Visit<'_, R> {
         &mut self,
         node: &Node,
         index: u16,
+        room: &mut u64,
         visitor: &mut dyn FnMut(&[u8], Item<'_, R>),
     ) -> Result<(), Fault> {
         let bad = || Fault::BadEntry(index);
         let entry = node.leaf(index).ok_or_else(bad)?;
+        *room = room.checked_sub(entry.len()).ok_or_else(bad)?;
         let unreadable = |error: std::io::Error| Fault::Unreadable(error.to_string());
         let (at, len) = entry.key;
         let key = self.source.read(at, len).map_err(unreadable)?;
