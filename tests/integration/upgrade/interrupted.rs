@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::node::{Old, ids, leave_database, random, reason, seal};
+use super::node::{Old, ids, leave_database, nothing_left, random, reason, seal};
 use crate::support::api::Api;
 use crate::support::counts::count;
 use crate::support::node::{Kind, TestNode};
@@ -74,7 +74,7 @@ async fn each_step_is_taken_up_again() {
     }
     let path = format!("/vms/{}/snapshots", vm.id);
     assert_eq!(api.delete(&path).await.status, 200);
-    assert_eq!(node.snapshot_files(), [Path::new(""); 0]);
+    nothing_left(&node);
 }
 
 /// A part of a snapshot that this generation made lost its manifest to a hand: nothing is guessed.
@@ -107,7 +107,7 @@ async fn a_part_of_a_snapshot_is_no_snapshot() {
     assert!(!folder.join("manifest.json").exists());
     let path = format!("/vms/{}/snapshots/{id}", vm.id);
     assert_eq!(api.delete(&path).await.status, 200);
-    assert_eq!(node.snapshot_files(), [Path::new(""); 0]);
+    nothing_left(&node);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,5 +169,5 @@ async fn killed_at_any_moment_it_ends_as_if_it_had_not_been() {
     }
     let path = format!("/vms/{}/snapshots", vm.id);
     assert_eq!(api.delete(&path).await.status, 200);
-    assert_eq!(node.snapshot_files(), [Path::new(""); 0]);
+    nothing_left(&node);
 }

@@ -237,3 +237,10 @@ pub fn random() -> StdRng {
 pub fn seal(path: &Path, on: bool) {
     attributes::set(&File::open(path).unwrap(), attributes::IMMUTABLE, on).unwrap();
 }
+
+/// Sees that the snapshot folders are empty.
+#[track_caller]
+pub fn nothing_left(node: &TestNode) {
+    let left = node.snapshot_files();
+    assert!(left.is_empty(), "{left:?}");
+}
