@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use coriolis_ovm_exporter::config::arguments;
 use coriolis_ovm_exporter::guard;
-use coriolis_ovm_exporter::operations::{check_config, demo, serve};
+use coriolis_ovm_exporter::operations::{check_config, demo, purge, serve};
 
 /// Changed-block exporter for Oracle VM nodes.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Say all that is wrong with the configuration and the files it names.
     CheckConfig,
+    /// Remove what lies in the repositories and belongs to nobody.
+    Purge(purge::Options),
     /// Show a whole replication on a stand-in node in a temporary folder.
     Demo(demo::Options),
     /// Hold a paused guest; the daemon starts this.
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None => serve::run(&arguments.config).map(|()| ExitCode::SUCCESS),
         Some(Command::CheckConfig) => Ok(check_config::run(&arguments.config)),
+        Some(Command::Purge(options)) => purge::run(&arguments.config, options),
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Guard) => Ok(guard::run()),
     };

@@ -3,5 +3,6 @@
 pub mod check_config;
 pub mod demo;
 pub mod log;
+pub mod purge;
 pub mod random_numbers;
 pub mod serve;

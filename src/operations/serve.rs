@@ -80,9 +80,9 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
     let terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-    let snapshots = app.snapshots.clone();
+    let (snapshots, files) = (app.snapshots.clone(), app.files.clone());
     // A file system that hangs must not keep the others from being served.
-    if tokio::time::timeout(RECOVER_AT_START, recover(&snapshots, true))
+    if tokio::time::timeout(RECOVER_AT_START, recover(&snapshots, &files, true))
         .await
         .is_err()
     {
@@ -98,7 +98,11 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
         sd_notify::NotifyState::Ready,
     ]);
     let background = [
-        tokio::spawn(recover_again(snapshots, config.snapshots.recover_interval)),
+        tokio::spawn(recover_again(
+            snapshots,
+            files,
+            config.snapshots.recover_interval,
+        )),
         tokio::spawn(reload(hung_up, log, tls.clone())),
     ];
     let stopped = listener
@@ -132,21 +136,21 @@ async fn reload(mut hung_up: Signal, log: Log, tls: Arc<ServerTls>) {
     }
 }
 
-/// Leftovers of crashes, here or on other nodes, paused guests among them, and expired snapshots,
-/// from time to time.
-async fn recover_again(snapshots: Arc<Snapshots>, every: Duration) {
+/// Leftovers of crashes, here or on other nodes, paused guests among them, expired snapshots, and
+/// those of the first generation, from time to time.
+async fn recover_again(snapshots: Arc<Snapshots>, files: NodeFiles, every: Duration) {
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick.tick().await;
     loop {
         tick.tick().await;
         snapshots.release_left();
-        recover(&snapshots, false).await;
+        recover(&snapshots, &files, false).await;
     }
 }
 
-async fn recover(snapshots: &Arc<Snapshots>, at_start: bool) {
-    let snapshots = snapshots.clone();
+async fn recover(snapshots: &Arc<Snapshots>, files: &NodeFiles, at_start: bool) {
+    let (snapshots, files) = (snapshots.clone(), files.clone());
     let done = tokio::task::spawn_blocking(move || {
         if at_start {
             snapshots.remove_scratch();
@@ -154,6 +158,9 @@ async fn recover(snapshots: &Arc<Snapshots>, at_start: bool) {
         let recovered = snapshots.recover()?;
         for id in snapshots.expire()? {
             tracing::info!(snapshot = %id, "its term is over: deleted");
+        }
+        for id in snapshots.adopt(|repositories| files.inventory(repositories))? {
+            tracing::info!(snapshot = %id, "adopted from the first generation");
         }
         Ok::<_, SnapshotError>(recovered)
     })

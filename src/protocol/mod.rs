@@ -14,7 +14,7 @@ mod vm;
 
 pub use error::ErrorBody;
 pub use login::{LoginRequest, LoginResponse};
-pub use node::{Node, Reflink, RepositoryInfo};
+pub use node::{Node, Reflink, RepositoryInfo, UnmatchedFolder};
 pub use snapshot::{Chunk, Snapshot, SnapshotDisk};
 pub use snapshot_entry::{SnapshotEntry, SnapshotState};
 pub use snapshot_request::{Consistency, Lifetime, SnapshotChange, SnapshotRequest};

@@ -13,6 +13,20 @@ pub struct Node {
     pub repositories: Vec<RepositoryInfo>,
     /// What is wrong, in words for people.
     pub warnings: Vec<String>,
+    /// Folders that are named like snapshots and belong to no machine that is known.
+    #[serde(default)]
+    pub unmatched: Vec<UnmatchedFolder>,
+}
+
+/// A folder of a repository that is named like a snapshot and has no manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmatchedFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it was not adopted.
+    pub reason: String,
+    /// Bytes that its files take, shared with others or not.
+    pub bytes: u64,
 }
 
 /// A repository.

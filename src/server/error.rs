@@ -92,7 +92,8 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         | SnapshotError::TooLong { .. }
         | SnapshotError::Changed { .. }
         | SnapshotError::Broken { .. }
-        | SnapshotError::Unreadable { .. } => StatusCode::CONFLICT,
+        | SnapshotError::Unreadable { .. }
+        | SnapshotError::Adopted { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. }
         | SnapshotError::NotNow { .. }
         | SnapshotError::NotOneMoment { .. }

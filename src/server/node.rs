@@ -41,6 +41,16 @@ pub(super) async fn show(State(app): State<Shared>) -> Result<Json<protocol::Nod
                 })
                 .collect(),
             warnings,
+            unmatched: app
+                .snapshots
+                .unmatched()
+                .into_iter()
+                .map(|folder| protocol::UnmatchedFolder {
+                    path: folder.path,
+                    reason: folder.reason,
+                    bytes: folder.bytes,
+                })
+                .collect(),
         }))
     })
     .await

@@ -163,7 +163,7 @@ impl Snapshots {
 
     /// Puts a new snapshot into the catalog, so that it is known, and waits, when one of its
     /// repositories is unmounted before anybody has asked for it.
-    fn index(&self, manifest: &Manifest, repositories: &[Repository]) {
+    pub(super) fn index(&self, manifest: &Manifest, repositories: &[Repository]) {
         for repository in repositories {
             let stamp = Shelf::of(&repository.mount_point).stamp(manifest.id);
             let Ok(stamp) = stamp else { continue };

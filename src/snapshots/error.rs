@@ -81,6 +81,14 @@ pub enum SnapshotError {
         /// Where it lies.
         directory: PathBuf,
     },
+    /// It was a folder that belonged to nobody, and is a snapshot now.
+    #[error(
+        "{id} has got a manifest meanwhile: it is a snapshot, which is deleted through the interface"
+    )]
+    Adopted {
+        /// The snapshot.
+        id: Uuid,
+    },
     /// The snapshot has no such disk.
     #[error("snapshot {id} has no disk named {disk:?}; it has {known}")]
     UnknownDisk {

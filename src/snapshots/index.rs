@@ -78,11 +78,16 @@ impl Snapshots {
                     known.remove(&id);
                     Some(format!("{}: {error}", shelf.directory(id).display()))
                 }
-                Entry::Unmatched(id) => Some(format!(
-                    "{} has no manifest: the first generation made it, or somebody removed the manifest; it \
-                     is left alone",
-                    shelf.directory(id).display()
-                )),
+                // Said when adoption has looked at it, and could not take it.
+                Entry::Unmatched(id) => {
+                    let directory = shelf.directory(id);
+                    self.adoption.reason(&directory).map(|reason| {
+                        format!(
+                            "{} has no manifest and is left alone: {reason}",
+                            directory.display()
+                        )
+                    })
+                }
             };
             warnings.extend(warning);
         }
@@ -188,7 +193,8 @@ impl Snapshots {
     /// path.
     ///
     /// # Errors
-    /// [`SnapshotError::Unknown`], [`SnapshotError::OtherVm`].
+    /// [`SnapshotError::Unknown`], [`SnapshotError::OtherVm`]; [`SnapshotError::Unavailable`] for
+    /// one that the first generation made, and that is not adopted yet.
     pub fn find(&self, vm_id: &str, id: &str) -> Result<Snapshot, SnapshotError> {
         let unknown = || SnapshotError::Unknown {
             vm_id: vm_id.to_owned(),
@@ -200,8 +206,15 @@ impl Snapshots {
             None => {
                 let repositories = self.repositories.repositories();
                 self.refresh(&repositories)?;
-                Snapshot::assemble(&self.catalog.copies(id)?, &Reach::of(&repositories))
-                    .ok_or_else(unknown)?
+                match Snapshot::assemble(&self.catalog.copies(id)?, &Reach::of(&repositories)) {
+                    Some(snapshot) => snapshot,
+                    None => {
+                        return Err(match self.adoption.waits(id, &repositories) {
+                            Some(reason) => SnapshotError::Unavailable { id, reason },
+                            None => unknown(),
+                        });
+                    }
+                }
             }
         };
         if snapshot.manifest.vm_id != vm_id {

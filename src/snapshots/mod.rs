@@ -3,6 +3,7 @@
 //! All of it blocks: callers run it where blocking is allowed. Nothing outside this room makes or
 //! removes files, and this room does so only below `<repository>/CoriolisSnapshots/`.
 
+mod adopt;
 mod catalog;
 mod change;
 mod compare;
@@ -13,7 +14,7 @@ mod error;
 mod exclusive;
 mod expire;
 pub mod faults;
-mod former;
+pub mod former;
 mod index;
 mod locks;
 pub mod manifest;
@@ -32,6 +33,7 @@ mod wish;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use adopt::{Orphans, Removed, UnmatchedFolder};
 pub use compare::{Comparison, DiskComparison, Method, Refine};
 pub use create::{Subject, SubjectDisk};
 pub use error::SnapshotError;
@@ -48,6 +50,7 @@ use crate::guard::Guards;
 use crate::ovm::domains::Toolstack;
 use crate::ovm::repository::{Repository, RepositorySource};
 use crate::ovm::warning_log::WarningLog;
+use adopt::Adoption;
 use catalog::Catalog;
 use faults::Faults;
 use locks::VmLocks;
@@ -66,6 +69,7 @@ pub struct Snapshots {
     guards: Guards,
     toolstack: Option<Toolstack>,
     faults: Faults,
+    adoption: Adoption,
 }
 
 impl Snapshots {
@@ -89,6 +93,8 @@ impl Snapshots {
             node,
             guards: Guards::new(db_file),
             toolstack: None,
+            faults: Faults::default(),
+            adoption: Adoption::beside(db_file),
         })
     }
 
@@ -97,8 +103,6 @@ impl Snapshots {
     pub fn with_toolstack(mut self, toolstack: Toolstack) -> Snapshots {
         self.toolstack = Some(toolstack);
         self
-            faults: Faults::default(),
-        })
     }
 
     /// The same, killed where a test says.

@@ -29,7 +29,7 @@ use crate::sys::flock::Flock;
 pub const DIRECTORY: &str = "CoriolisSnapshots";
 const UNFINISHED: &str = ".unfinished-";
 /// A manifest that says `deleting`, waiting to take the place of the one that says `ready`.
-const TOMBSTONE: &str = ".deleting.json";
+pub(super) const TOMBSTONE: &str = ".deleting.json";
 /// Suffix of a scratch file's clone.
 pub const CLONE: &str = "-clone";
 
@@ -272,6 +272,23 @@ impl Shelf {
         durable::sync_directory(&self.root)
     }
 
+    /// Writes into a folder that has no manifest yet what it is going to be.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write_note(&self, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
+        let directory = self.directory(manifest.id);
+        set_immutable(&directory.join(TOMBSTONE), false)?;
+        replace(&directory, TOMBSTONE, &manifest.deleting(), faults)
+    }
+
+    /// What an interrupted adoption has noted, or what is left where a hand removed the manifest.
+    #[must_use]
+    pub fn read_note(&self, id: Uuid) -> Option<Manifest> {
+        let (note, _) = read_in(&self.directory(id), TOMBSTONE, id).ok()?;
+        note.ok()
+    }
+
     /// Says in a snapshot's manifest that it is being deleted.
     ///
     /// # Errors
@@ -479,7 +496,15 @@ fn read_manifest_in(
     directory: &Path,
     id: Uuid,
 ) -> io::Result<(Result<Manifest, ManifestError>, Stamp)> {
-    let file = open_unfollowed(&directory.join(manifest::FILE_NAME))?;
+    read_in(directory, manifest::FILE_NAME, id)
+}
+
+fn read_in(
+    directory: &Path,
+    name: &str,
+    id: Uuid,
+) -> io::Result<(Result<Manifest, ManifestError>, Stamp)> {
+    let file = open_unfollowed(&directory.join(name))?;
     let metadata = file.metadata()?;
     let stamp = stamp_of(&metadata);
     if !metadata.is_file() || metadata.len() > manifest::MAX_SIZE {

@@ -13,6 +13,7 @@ pub mod fiemap;
 pub mod file_system;
 pub mod flock;
 pub mod identity;
+pub mod occupied;
 pub mod reflink;
 pub mod socket;
 pub mod uncached;

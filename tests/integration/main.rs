@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod berkeley_db;
+mod bolt;
 mod comparison;
 mod concurrency;
 mod crash;
@@ -18,4 +19,5 @@ mod pause;
 mod requests;
 mod services;
 mod support;
+mod upgrade;
 mod vm_config;

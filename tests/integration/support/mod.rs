@@ -1,6 +1,7 @@
 //! What several topics share.
 
 pub mod api;
+pub mod bolt;
 pub mod counts;
 pub mod daemon;
 pub mod digest;

@@ -1,6 +1,10 @@
 //! What stands where the index goes: a database of the first generation, or a damaged index.
 //! Neither is ever overwritten.
 
+pub mod bolt;
+mod databases;
+pub mod records;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -8,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use super::error::SnapshotError;
+pub(super) use databases::{FormerDatabases, Knowledge, Word};
 
 /// Suffix of a database of the first generation that was set aside.
 const FIRST_GENERATION: &str = "first-generation";
@@ -23,22 +28,34 @@ const BOLT_MAGIC: [u8; 4] = 0xED0C_DAED_u32.to_le_bytes();
 /// # Errors
 /// [`SnapshotError::CatalogForeign`] for a file of another kind; the file system's.
 pub(super) fn make_way(path: &Path) -> Result<(), SnapshotError> {
-    let mut head = Vec::new();
-    match File::open(path) {
+    let head = match head_of(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other
-            .and_then(|file| file.take(20).read_to_end(&mut head))
-            .map_err(SnapshotError::io("cannot read", path))?,
+        other => other.map_err(SnapshotError::io("cannot read", path))?,
     };
     if head.is_empty() || head.starts_with(SQLITE_MAGIC) {
         return Ok(());
     }
-    if head.get(16..20) == Some(&BOLT_MAGIC) {
+    if has_bolt_magic(&head) {
         return set_aside(path, FIRST_GENERATION);
     }
     Err(SnapshotError::CatalogForeign {
         path: path.to_owned(),
     })
+}
+
+fn head_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(20).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn has_bolt_magic(head: &[u8]) -> bool {
+    head.get(16..20) == Some(&BOLT_MAGIC)
+}
+
+/// Whether a file looks like a database of the first generation.
+fn is_bolt(path: &Path) -> io::Result<bool> {
+    head_of(path).map(|head| has_bolt_magic(&head))
 }
 
 /// Whether an error means that the file itself is bad, so that a new one helps.
