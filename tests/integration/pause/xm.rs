@@ -34,6 +34,17 @@ pub struct Pause {
     pub to: Option<Duration>,
 }
 
+impl Pause {
+    /// How long it was.
+    ///
+    /// # Panics
+    /// Where it has not ended.
+    pub fn length(&self) -> Duration {
+        let to = self.to.unwrap_or_else(|| panic!("never undone: {self:?}"));
+        to.saturating_sub(self.from)
+    }
+}
+
 impl Pausing {
     /// With these lines in `[snapshots]`. The daemon is not started yet.
     pub async fn prepare(snapshots: &str) -> Pausing {
