@@ -92,8 +92,10 @@ impl Adoption {
     /// that it is gone.
     pub(super) fn waits(&self, id: Uuid, repositories: &[Repository]) -> Option<String> {
         for repository in repositories {
-            let directory = Shelf::of(&repository.mount_point).directory(id);
-            if repository.status().is_none() || !directory.is_dir() {
+            let shelf = Shelf::of(&repository.mount_point);
+            let directory = shelf.directory(id);
+            // With a manifest it is nothing to adopt, whether that can be read or not.
+            if repository.status().is_none() || !directory.is_dir() || shelf.stamp(id).is_ok() {
                 continue;
             }
             return match self.obstacle(&directory) {
