@@ -13,6 +13,7 @@ mod brief;
 mod guest;
 mod host;
 mod node;
+mod orders;
 mod scenario;
 
 use std::process::ExitCode;

@@ -15,6 +15,8 @@ pub struct Image {
     pub size: u64,
     /// For `mkfs.ocfs2 --fs-features`.
     pub features: Option<&'static str>,
+    /// How many may mount it at the same time; with 1 there is no cluster around.
+    pub nodes: u8,
 }
 
 pub struct Scenario {
@@ -39,6 +41,7 @@ const fn of(cluster: u64, size: u64) -> Image {
         cluster,
         size,
         features: None,
+        nodes: 1,
     }
 }
 
@@ -76,6 +79,7 @@ pub const SCENARIOS: &[Scenario] = &[
                 cluster: 4 * KIB,
                 size: 64 * MIB,
                 features: Some("norefcount"),
+                nodes: 1,
             },
         ],
         drive: host::boot_once,
@@ -86,6 +90,12 @@ pub const SCENARIOS: &[Scenario] = &[
         images: &both(512 * MIB),
         drive: host::floor::drive,
         run: guest::floor::run,
+    },
+    Scenario {
+        name: "served",
+        images: &both(1024 * MIB),
+        drive: host::served::drive,
+        run: guest::node::run,
     },
 ];
 

@@ -10,9 +10,13 @@ mod house;
 mod life;
 pub mod lifecycle;
 mod mapped;
+mod membership;
 mod mount;
+mod network;
+pub mod node;
 pub mod refusals;
 mod replica;
+mod watch;
 mod without_ficlone;
 
 use std::fs;

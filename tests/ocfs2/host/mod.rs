@@ -3,7 +3,10 @@
 pub mod floor;
 pub mod image;
 pub mod machine;
+mod node;
+mod node_files;
 mod payload;
+pub mod served;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 
-use crate::brief::{self, Brief};
+use crate::brief::{self, Brief, Seat};
 use crate::scenario::{SCENARIOS, Scenario, named};
 use image::FileSystem;
 use machine::{Machine, Plan};
@@ -122,7 +125,24 @@ impl Lab {
 
     /// Starts a machine that runs the scenario's inner part on these file systems.
     pub fn boot(&self, scenario: &Scenario, disks: &[FileSystem]) -> anyhow::Result<Machine> {
-        let brief = Brief {
+        let brief = self.brief(disks, None);
+        let payload = payload::pack(&self.payload()?, scenario, &brief)?;
+        Machine::boot(&Plan {
+            name: "",
+            setup: &self.setup,
+            processors: 2,
+            memory: 768,
+            modules: &[],
+            log: &self.folder.path().join("kernel.log"),
+            payload: &payload,
+            disks: &paths(disks),
+            shared: false,
+            extra: &[],
+        })
+    }
+
+    fn brief(&self, disks: &[FileSystem], seat: Option<Seat>) -> Brief {
+        Brief {
             seed: self.seed,
             long: self.long,
             disks: disks
@@ -132,21 +152,16 @@ impl Lab {
                     device: format!("/dev/vd{letter}").into(),
                     cluster: disk.image.cluster,
                     uuid: disk.uuid,
+                    heartbeat: disk.heartbeat,
                 })
                 .collect(),
-        };
-        let payload = payload::pack(self.folder.path(), scenario, &brief)?;
-        Machine::boot(&Plan {
-            setup: &self.setup,
-            log: &self.folder.path().join("kernel.log"),
-            payload: &payload,
-            disks: &disks
-                .iter()
-                .map(|disk| disk.path.as_path())
-                .collect::<Vec<_>>(),
-            extra: &[],
-        })
+            seat,
+        }
     }
+}
+
+fn paths(disks: &[FileSystem]) -> Vec<&Path> {
+    disks.iter().map(|disk| disk.path.as_path()).collect()
 }
 
 /// Has the machine's parts made where they are missing, and says where they are.
