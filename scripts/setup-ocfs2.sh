@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes what `make test-ocfs2` boots: qemu and the OCFS2 tools from Debian packages, and below
+# Makes what `make test-ocfs2` and `make test-cluster` boot: qemu and the OCFS2 tools from Debian packages, and below
 # <target directory>/ocfs2/ a kernel that has OCFS2 and an initramfs with its modules. The kernel is
 # unpacked there, never installed. May be called any number of times; prints nothing when there is
 # nothing to do.

@@ -40,8 +40,9 @@ pub enum Order {
     Hold { snapshot: Uuid },
     /// Lets go of all that was taken.
     Release,
-    /// Says from now on what lies on the shelf, as often as that changes: [`Notice::Shelf`].
-    Watch,
+    /// Says from now on what lies on the shelf, as often as that changes: [`Notice::Shelf`]. Or no
+    /// longer.
+    Watch { on: bool },
     /// What the daemon has logged. [`Answer::Log`].
     Log,
     /// [`Answer::Uptime`].

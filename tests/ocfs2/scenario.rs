@@ -99,12 +99,55 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// A disk of a pool.
+const SHARED: &[Image] = &[Image {
+    cluster: 4 * KIB,
+    size: 1024 * MIB,
+    features: None,
+    nodes: 4,
+}];
+
+/// What all of [`CLUSTER`] is called.
+pub const CLUSTER_GROUP: &str = "cluster";
+
+/// Those of several machines on one disk, which take longer.
+pub const CLUSTER: &[Scenario] = &[
+    Scenario {
+        name: "views",
+        images: SHARED,
+        drive: host::cluster::views::drive,
+        run: guest::node::run,
+    },
+    Scenario {
+        name: "races",
+        images: SHARED,
+        drive: host::cluster::races::drive,
+        run: guest::node::run,
+    },
+    Scenario {
+        name: "killed",
+        images: SHARED,
+        drive: host::cluster::killed::drive,
+        run: guest::node::run,
+    },
+    Scenario {
+        name: "frozen",
+        images: SHARED,
+        drive: host::cluster::frozen::drive,
+        run: guest::node::run,
+    },
+];
+
 pub fn named(name: &str) -> anyhow::Result<&'static Scenario> {
-    SCENARIOS
-        .iter()
+    let all = || SCENARIOS.iter().chain(CLUSTER);
+    all()
         .find(|scenario| scenario.name == name)
         .with_context(|| {
-            let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-            format!("no scenario {name:?}; there are {}", known.join(", "))
+            let known: Vec<&str> = all().map(|scenario| scenario.name).collect();
+            format!(
+                "no scenario {name:?}; there are {}, and {CLUSTER_GROUP} for the last {}",
+                known.join(", "),
+                CLUSTER.len()
+            )
         })
 }

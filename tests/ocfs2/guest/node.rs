@@ -6,6 +6,7 @@ use std::io::{BufRead, Read, stdin};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -30,6 +31,7 @@ pub fn run(brief: &Brief) {
     let seat = brief.seat.as_ref().unwrap();
     let shared = seat.nodes > 1;
     network::up(seat);
+    nix::unistd::sethostname(format!("node-{}", seat.number)).unwrap();
     if shared {
         membership::join(seat, &brief.disks);
         watch::evictions();
@@ -73,6 +75,7 @@ pub fn run(brief: &Brief) {
         repositories: mounts.len(),
         log: folder.join("exporter.log"),
         held: Arc::default(),
+        watching: Arc::default(),
     };
     for line in stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line.unwrap()).unwrap();
@@ -107,6 +110,7 @@ struct Node {
     log: PathBuf,
     /// Locks of snapshots' directories.
     held: Arc<Mutex<Vec<Flock<File>>>>,
+    watching: Arc<AtomicBool>,
 }
 
 impl Node {
@@ -147,7 +151,8 @@ impl Node {
             Order::Shelf => return Answer::Shelf(watch::lying(self.repositories)),
             Order::Hold { snapshot } => self.hold(snapshot),
             Order::Release => self.release(),
-            Order::Watch => watch::shelves(self.repositories),
+            Order::Watch { on: true } => watch::shelves(self.repositories, &self.watching),
+            Order::Watch { on: false } => self.watching.store(false, Ordering::SeqCst),
             Order::Log => return Answer::Log(fs::read_to_string(&self.log).unwrap()),
             Order::Uptime => return Answer::Uptime(watch::uptime()),
             Order::End => unreachable!("the loop's own"),

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -80,11 +82,13 @@ pub fn recoveries(log: PathBuf) {
     });
 }
 
-/// Tells what lies on the shelves, as often as that changes.
-pub fn shelves(repositories: usize) {
+/// Tells what lies on the shelves, as often as that changes, while `watching`.
+pub fn shelves(repositories: usize, watching: &Arc<AtomicBool>) {
+    watching.store(true, Ordering::SeqCst);
+    let watching = watching.clone();
     thread::spawn(move || {
         let mut last = None;
-        loop {
+        while watching.load(Ordering::SeqCst) {
             let asked = uptime();
             let lying = lying(repositories);
             if last.as_ref() != Some(&lying) {

@@ -168,7 +168,6 @@ impl Machine {
     }
 
     /// Stops its clocks and processors, or lets them run on.
-    #[allow(dead_code)] // a cluster's scenarios use it
     pub fn freeze(&self, on: bool) -> anyhow::Result<()> {
         let id = i32::try_from(self.child.id())?;
         let signal = if on { Signal::SIGSTOP } else { Signal::SIGCONT };
@@ -176,7 +175,6 @@ impl Machine {
     }
 
     /// Waits until it has ended by itself, however that is.
-    #[allow(dead_code)] // a cluster's scenarios use it
     pub fn wait(&mut self, patience: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + patience;
         while self.child.try_wait()?.is_none() {

@@ -1,5 +1,6 @@
 //! The host's side: images, machines, and who runs what.
 
+pub mod cluster;
 pub mod floor;
 pub mod image;
 pub mod machine;
@@ -16,7 +17,7 @@ use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 
 use crate::brief::{self, Brief, Seat};
-use crate::scenario::{SCENARIOS, Scenario, named};
+use crate::scenario::{CLUSTER, CLUSTER_GROUP, SCENARIOS, Scenario, named};
 use image::FileSystem;
 use machine::{Machine, Plan};
 
@@ -33,16 +34,19 @@ pub struct Lab {
 const PATIENCE: Duration = Duration::from_secs(300);
 const PATIENCE_LONG: Duration = Duration::from_secs(3600);
 
-/// Runs the scenarios of these names, all where none is named.
+/// Runs the scenarios of these names, all of one machine where none is named.
 pub fn run(names: &[String]) -> anyhow::Result<()> {
-    let wanted: Vec<&Scenario> = if names.is_empty() {
-        SCENARIOS.iter().collect()
-    } else {
-        names
-            .iter()
-            .map(|name| named(name))
-            .collect::<Result<_, _>>()?
-    };
+    let mut wanted: Vec<&Scenario> = Vec::new();
+    if names.is_empty() {
+        wanted.extend(SCENARIOS);
+    }
+    for name in names {
+        if name == CLUSTER_GROUP {
+            wanted.extend(CLUSTER);
+        } else {
+            wanted.push(named(name)?);
+        }
+    }
     let setup = set_up()?;
     let seed = match std::env::var("SEED") {
         Ok(text) => text.parse().context("SEED is no number")?,
@@ -100,6 +104,10 @@ impl Lab {
             seed,
             long,
         })
+    }
+
+    pub fn count(&self, reduced: u32, long: u32) -> u32 {
+        if self.long { long } else { reduced }
     }
 
     pub fn patience(&self) -> Duration {

@@ -46,7 +46,6 @@ impl<'l> Site<'l> {
     }
 
     /// Two nodes of a cluster, which share the disks. `more` is configuration.
-    #[allow(dead_code)] // a cluster's scenarios use it
     pub fn pair(
         lab: &'l Lab,
         scenario: &Scenario,
@@ -232,7 +231,6 @@ impl Node<'_> {
     }
 
     /// Takes all notices that have come.
-    #[allow(dead_code)] // a cluster's scenarios use it
     pub fn notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
@@ -269,7 +267,6 @@ impl Node<'_> {
     }
 
     /// The machine's own clock.
-    #[allow(dead_code)] // a cluster's scenarios use it
     pub fn uptime(&mut self) -> anyhow::Result<Uptime> {
         match self.ask(&Order::Uptime)? {
             Answer::Uptime(uptime) => Ok(uptime),
@@ -278,7 +275,6 @@ impl Node<'_> {
     }
 
     /// What the daemon has logged.
-    #[allow(dead_code)] // a cluster's scenarios use it
     pub fn log(&mut self) -> anyhow::Result<String> {
         match self.ask(&Order::Log)? {
             Answer::Log(log) => Ok(log),
@@ -310,7 +306,6 @@ impl Node<'_> {
     }
 }
 
-#[allow(dead_code)] // a cluster's scenarios use it
 fn bind_any() -> std::io::Result<UdpSocket> {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
 }
