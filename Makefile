@@ -9,7 +9,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 TRIPLE := x86_64-unknown-linux-gnu
 RELEASE := $(TARGET)/$(TRIPLE)/release
 
-.PHONY: help setup setup-test setup-fuzz demo release test test-long test-ocfs2 fuzz lint bench clean
+.PHONY: help setup setup-test setup-fuzz demo release test test-long test-ocfs2 test-cluster fuzz lint bench clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-long  the same with full counts (root)"
 	@echo "make release    one static binary, $(RELEASE)/coriolis-ovm-exporter"
 	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
+	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
 	@echo "make bench      what comparisons and reads cost on a fragmented disk (root)"
 	@echo "make setup      install the Debian packages that all of this needs"
@@ -72,6 +73,11 @@ fuzz: setup-fuzz
 test-ocfs2: setup
 	@scripts/setup-ocfs2.sh
 	$(STATIC) $(CARGO) test --locked --release --target $(TRIPLE) --test ocfs2 -- $(SCENARIO)
+
+# Two such machines on one disk image, in a real o2cb cluster: some five minutes.
+test-cluster: setup
+	@scripts/setup-ocfs2.sh
+	$(STATIC) $(CARGO) test --locked --release --target $(TRIPLE) --test ocfs2 -- $(or $(SCENARIO),cluster)
 
 bench: setup-test
 	$(CARGO) bench --locked --bench fragmented

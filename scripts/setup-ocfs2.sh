@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes what `make test-ocfs2` boots: qemu and the OCFS2 tools from Debian packages, and below
+# Makes what `make test-ocfs2` and `make test-cluster` boot: qemu and the OCFS2 tools from Debian packages, and below
 # <target directory>/ocfs2/ a kernel that has OCFS2 and an initramfs with its modules. The kernel is
 # unpacked there, never installed. May be called any number of times; prints nothing when there is
 # nothing to do.
@@ -40,7 +40,7 @@ add_from_backports() {
 }
 
 missing=""
-for package in ocfs2-tools busybox-static cpio kmod xz-utils zstd qemu-system-x86; do
+for package in ocfs2-tools busybox-static cpio kmod xz-utils zstd curl qemu-system-x86; do
     installed "$package" || missing="$missing $package"
 done
 if [ -n "$missing" ]; then

@@ -58,6 +58,8 @@ where
 /// How much longer than its own patience an operation is waited for: normally it says itself what
 /// it waited for.
 const LENIENCE: Duration = Duration::from_secs(10);
+/// The same for one that hangs in a call for a lock: there is nothing more to hope for.
+const LENIENCE_AT_LOCK: Duration = Duration::from_secs(1);
 
 /// The same for work that may wait, for a lock or a file system, and is not waited for without end.
 /// Work that says [`Turn::take`] is waited for from then on; before, it is given up and finds out
@@ -76,13 +78,19 @@ where
     let turn = Arc::new(turn);
     let own = turn.clone();
     let mut done = Box::pin(blocking(move || work(&own)));
-    let limit = turn.patience() + LENIENCE;
-    match tokio::time::timeout(limit, &mut done).await {
+    let given_up = |lenience: Duration| SnapshotError::GivenUp {
+        seconds: (turn.patience() + lenience).as_secs(),
+    };
+    let limit = turn.patience() + LENIENCE_AT_LOCK;
+    if let Ok(done) = tokio::time::timeout(limit, &mut done).await {
+        return done;
+    }
+    if turn.give_up_at_lock() {
+        return Err(given_up(LENIENCE_AT_LOCK).into());
+    }
+    match tokio::time::timeout(LENIENCE - LENIENCE_AT_LOCK, &mut done).await {
         Ok(done) => done,
-        Err(_) if turn.give_up() => Err(SnapshotError::GivenUp {
-            seconds: limit.as_secs(),
-        }
-        .into()),
+        Err(_) if turn.give_up() => Err(given_up(LENIENCE).into()),
         Err(_) => done.await,
     }
 }

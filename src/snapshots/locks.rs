@@ -63,18 +63,19 @@ impl Drop for VmLock<'_> {
 }
 
 /// Takes the lock of a snapshot's directory, which other nodes honour too. Where a node of the pool
-/// has died, even one attempt can hang until it is evicted: that is what [`Turn::give_up`] is for.
+/// has died, even one attempt can hang until it is evicted: that is what [`Turn::at_lock`] is for.
 ///
 /// # Errors
 /// [`SnapshotError::Busy`] where `turn` is over; the file system's (NotFound when somebody has
 /// deleted the snapshot).
 pub fn lock_directory(directory: &Path, turn: &Turn) -> Result<Flock, SnapshotError> {
     loop {
-        let file =
-            open_directory(directory).map_err(SnapshotError::io("cannot open", directory))?;
-        let lock =
-            Flock::try_exclusive(file).map_err(SnapshotError::io("cannot lock", directory))?;
-        if let Some(lock) = lock {
+        let attempt = || {
+            let file =
+                open_directory(directory).map_err(SnapshotError::io("cannot open", directory))?;
+            Flock::try_exclusive(file).map_err(SnapshotError::io("cannot lock", directory))
+        };
+        if let Some(lock) = turn.at_lock(attempt)? {
             return Ok(lock);
         }
         if turn.left().is_zero() {

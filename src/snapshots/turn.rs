@@ -21,6 +21,8 @@ pub struct Turn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting,
+    /// Waiting, in a call for a lock that does not wait where the file system is well.
+    AtLock,
     Taken,
     GivenUp,
 }
@@ -46,6 +48,22 @@ impl Turn {
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// For the operation: runs one attempt at a lock, which does not wait by itself. One that lasts
+    /// hangs in the file system, and whoever asked need not wait for longer than it was told to.
+    pub fn at_lock<T>(&self, attempt: impl FnOnce() -> T) -> T {
+        self.replace(State::Waiting, State::AtLock);
+        let result = attempt();
+        self.replace(State::AtLock, State::Waiting);
+        result
+    }
+
+    fn replace(&self, from: State, to: State) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state == from {
+            *state = to;
+        }
     }
 
     /// For the operation: the wait is over, its work begins. It may say so more than once.
@@ -74,6 +92,13 @@ impl Turn {
         *state = State::GivenUp;
         true
     }
+
+    /// The same, only where the operation is in a call for a lock.
+    #[must_use]
+    pub fn give_up_at_lock(&self) -> bool {
+        self.replace(State::AtLock, State::GivenUp);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) == State::GivenUp
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +116,20 @@ mod tests {
         assert!(turn.give_up());
         assert!(matches!(turn.take(), Err(SnapshotError::GivenUp { .. })));
         assert!(turn.give_up(), "still");
+    }
+
+    #[test]
+    fn an_attempt_at_a_lock_can_be_given_up_before_other_waits() {
+        let turn = Turn::within(Duration::ZERO);
+        assert!(!turn.give_up_at_lock(), "it looks for something");
+        turn.at_lock(|| ());
+        assert!(!turn.give_up_at_lock(), "it has the lock");
+        turn.at_lock(|| assert!(turn.give_up_at_lock()));
+        assert!(matches!(turn.take(), Err(SnapshotError::GivenUp { .. })));
+
+        let turn = Turn::within(Duration::ZERO);
+        turn.take().unwrap();
+        turn.at_lock(|| assert!(!turn.give_up_at_lock(), "it is at work"));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The exporter's library, and its daemon, on a real OCFS2: `make test-ocfs2`.
+//! The exporter on a real OCFS2: `make test-ocfs2`, and in a cluster: `make test-cluster`.
 //!
 //! One static program on both sides. On the host it makes OCFS2 images, boots a small virtual
 //! machine for each scenario (`scripts/setup-ocfs2.sh` has its kernel) and runs itself in it; there
-//! it mounts the images and works on them. Arguments: names of scenarios, none for all.
+//! it mounts the images and works on them. Arguments: names of scenarios, none for all
+//! of a single machine, `cluster` for all of two.
 //!
 //! A new scenario is a row in `scenario.rs`: its images, what runs in the machine, and, where a
 //! boot that is waited for is not all, what the host does meanwhile.
@@ -13,6 +15,7 @@ mod brief;
 mod guest;
 mod host;
 mod node;
+mod orders;
 mod scenario;
 
 use std::process::ExitCode;

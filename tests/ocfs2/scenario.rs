@@ -15,6 +15,8 @@ pub struct Image {
     pub size: u64,
     /// For `mkfs.ocfs2 --fs-features`.
     pub features: Option<&'static str>,
+    /// How many may mount it at the same time; with 1 there is no cluster around.
+    pub nodes: u8,
 }
 
 pub struct Scenario {
@@ -39,6 +41,7 @@ const fn of(cluster: u64, size: u64) -> Image {
         cluster,
         size,
         features: None,
+        nodes: 1,
     }
 }
 
@@ -76,6 +79,7 @@ pub const SCENARIOS: &[Scenario] = &[
                 cluster: 4 * KIB,
                 size: 64 * MIB,
                 features: Some("norefcount"),
+                nodes: 1,
             },
         ],
         drive: host::boot_once,
@@ -87,14 +91,63 @@ pub const SCENARIOS: &[Scenario] = &[
         drive: host::floor::drive,
         run: guest::floor::run,
     },
+    Scenario {
+        name: "served",
+        images: &both(1024 * MIB),
+        drive: host::served::drive,
+        run: guest::node::run,
+    },
+];
+
+/// A disk of a pool.
+const SHARED: &[Image] = &[Image {
+    cluster: 4 * KIB,
+    size: 1024 * MIB,
+    features: None,
+    nodes: 4,
+}];
+
+/// What all of [`CLUSTER`] is called.
+pub const CLUSTER_GROUP: &str = "cluster";
+
+/// Those of several machines on one disk, which take longer.
+pub const CLUSTER: &[Scenario] = &[
+    Scenario {
+        name: "views",
+        images: SHARED,
+        drive: host::cluster::views::drive,
+        run: guest::node::run,
+    },
+    Scenario {
+        name: "races",
+        images: SHARED,
+        drive: host::cluster::races::drive,
+        run: guest::node::run,
+    },
+    Scenario {
+        name: "killed",
+        images: SHARED,
+        drive: host::cluster::killed::drive,
+        run: guest::node::run,
+    },
+    Scenario {
+        name: "frozen",
+        images: SHARED,
+        drive: host::cluster::frozen::drive,
+        run: guest::node::run,
+    },
 ];
 
 pub fn named(name: &str) -> anyhow::Result<&'static Scenario> {
-    SCENARIOS
-        .iter()
+    let all = || SCENARIOS.iter().chain(CLUSTER);
+    all()
         .find(|scenario| scenario.name == name)
         .with_context(|| {
-            let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-            format!("no scenario {name:?}; there are {}", known.join(", "))
+            let known: Vec<&str> = all().map(|scenario| scenario.name).collect();
+            format!(
+                "no scenario {name:?}; there are {}, and {CLUSTER_GROUP} for the last {}",
+                known.join(", "),
+                CLUSTER.len()
+            )
         })
 }

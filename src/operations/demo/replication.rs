@@ -213,14 +213,21 @@ pub async fn replicate(
 }
 
 /// What one disk's transfer took.
-struct Pulled {
-    moved: u64,
-    zeroed: u64,
-    time: Duration,
+#[derive(Debug, Clone, Copy)]
+pub struct Pulled {
+    /// Bytes moved.
+    pub moved: u64,
+    /// Bytes set to zero without moving them.
+    pub zeroed: u64,
+    /// How long that took.
+    pub time: Duration,
 }
 
-/// Fetches every chunk into a replica, and makes it as large as the disk.
-async fn pull(
+/// Fetches every chunk of a snapshot's disk into a replica, and makes it as large as the disk.
+///
+/// # Errors
+/// What the daemon or the file system refuses.
+pub async fn pull(
     client: &Client,
     snapshot: &Snapshot,
     disk: &SnapshotDisk,
@@ -283,7 +290,11 @@ fn zero(file: &File, chunk: &Chunk) -> io::Result<()> {
     Ok(())
 }
 
-async fn digest(path: PathBuf) -> anyhow::Result<String> {
+/// SHA-256 of a file.
+///
+/// # Errors
+/// The file system's.
+pub async fn digest(path: PathBuf) -> anyhow::Result<String> {
     let hash = tokio::task::spawn_blocking(move || -> io::Result<String> {
         let mut file = File::open(path)?;
         let mut digest = Sha256::new();

@@ -10,9 +10,13 @@ mod house;
 mod life;
 pub mod lifecycle;
 mod mapped;
+mod membership;
 mod mount;
+mod network;
+pub mod node;
 pub mod refusals;
 mod replica;
+mod watch;
 mod without_ficlone;
 
 use std::fs;
@@ -25,8 +29,11 @@ use crate::scenario::Scenario;
 
 pub fn run(scenario: &Scenario) {
     let brief: Brief = serde_json::from_slice(&fs::read(brief::FILE).unwrap()).unwrap();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    println!("Linux {}", kernel.trim());
+    // A node says that by itself, with more.
+    if brief.seat.is_none() {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        println!("Linux {}", kernel.trim());
+    }
     (scenario.run)(&brief);
 }
 

@@ -9,15 +9,22 @@ use nix::mount::{MsFlags, mount, umount};
 pub struct Mount {
     device: PathBuf,
     point: PathBuf,
+    options: &'static str,
     mounted: bool,
 }
 
 impl Mount {
     /// Mounts a disk's OCFS2 as a node of its own would.
     pub fn ocfs2(device: &Path, point: &Path) -> Mount {
+        Mount::with(device, point, "heartbeat=none")
+    }
+
+    /// The same, as a node of a cluster or not.
+    pub fn with(device: &Path, point: &Path, options: &'static str) -> Mount {
         let mut mount = Mount {
             device: device.to_owned(),
             point: point.to_owned(),
+            options,
             mounted: false,
         };
         mount.mount(MsFlags::empty());
@@ -27,13 +34,12 @@ impl Mount {
     /// Mounts it (again).
     pub fn mount(&mut self, flags: MsFlags) {
         fs::create_dir_all(&self.point).unwrap();
-        let options = Some("heartbeat=none");
         mount(
             Some(&self.device),
             &self.point,
             Some("ocfs2"),
             flags,
-            options,
+            Some(self.options),
         )
         .unwrap_or_else(|error| panic!("cannot mount {}: {error}", self.device.display()));
         self.mounted = true;

@@ -9,20 +9,31 @@ use uuid::Uuid;
 
 use crate::scenario::Image;
 
-/// An image with an OCFS2 for one node.
+const BLOCK: u64 = 4096;
+const SECTOR: u64 = 512;
+
+/// An image with an OCFS2.
 #[derive(Debug)]
 pub struct FileSystem {
     pub path: PathBuf,
     pub image: Image,
     pub uuid: Uuid,
+    /// Where its heartbeat area begins, in sectors; only of one for a cluster.
+    pub heartbeat: Option<u64>,
 }
 
 impl FileSystem {
     pub fn make(path: &Path, image: Image) -> anyhow::Result<FileSystem> {
         File::create_new(path)?.set_len(image.size)?;
         let mut mkfs = Command::new("mkfs.ocfs2");
-        mkfs.args(["-q", "-F", "-M", "local", "-N", "1", "-b", "4096"])
+        mkfs.args(["-q", "-F", "-b", &BLOCK.to_string()])
             .args(["-C", &image.cluster.to_string()]);
+        if image.nodes > 1 {
+            mkfs.args(["--cluster-stack=o2cb", "--cluster-name=lab", "--force"])
+                .args(["-N", &image.nodes.to_string()]);
+        } else {
+            mkfs.args(["-M", "local", "-N", "1"]);
+        }
         if let Some(features) = image.features {
             mkfs.arg(format!("--fs-features={features}"));
         }
@@ -31,6 +42,10 @@ impl FileSystem {
             path: path.to_owned(),
             image,
             uuid: read_uuid(path)?,
+            heartbeat: match image.nodes {
+                1 => None,
+                _ => Some(find_heartbeat(path)?),
+            },
         })
     }
 
@@ -40,10 +55,27 @@ impl FileSystem {
     }
 }
 
+fn debugfs(path: &Path, request: &str) -> anyhow::Result<String> {
+    run(Command::new("debugfs.ocfs2")
+        .args(["-R", request])
+        .arg(path))
+}
+
+/// The heartbeat area is a file of one extent: the first block of it, as the map has it behind the
+/// line `## Offset Clusters Block# Flags`.
+fn find_heartbeat(path: &Path) -> anyhow::Result<u64> {
+    let about = debugfs(path, "stat //heartbeat")?;
+    let block: u64 = about
+        .lines()
+        .skip_while(|line| !line.contains("Block#"))
+        .nth(1)
+        .and_then(|extent| extent.split_whitespace().nth(3)?.parse().ok())
+        .with_context(|| format!("debugfs.ocfs2 tells no heartbeat area: {about}"))?;
+    Ok(block * (BLOCK / SECTOR))
+}
+
 fn read_uuid(path: &Path) -> anyhow::Result<Uuid> {
-    let stats = run(Command::new("debugfs.ocfs2")
-        .args(["-R", "stats"])
-        .arg(path))?;
+    let stats = debugfs(path, "stats")?;
     stats
         .lines()
         .find_map(|line| line.trim().strip_prefix("UUID: "))

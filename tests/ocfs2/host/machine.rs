@@ -7,19 +7,32 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::orders::MARK;
 
 /// What a machine is made of.
 pub struct Plan<'p> {
+    /// What its lines are told from others by.
+    pub name: &'p str,
     pub setup: &'p Path,
+    pub processors: u8,
+    /// MiB.
+    pub memory: u32,
+    /// More lists of modules for the initramfs to load.
+    pub modules: &'p [&'p str],
     /// Where the kernel's messages go.
     pub log: &'p Path,
     /// The first disk.
     pub payload: &'p Path,
     /// `/dev/vdb`, `/dev/vdc`, …
     pub disks: &'p [&'p Path],
+    /// Other machines have the same disks.
+    pub shared: bool,
     /// More arguments for qemu, such as a network.
-    pub extra: &'p [&'p str],
+    pub extra: &'p [String],
 }
 
 /// A running machine; killed when dropped.
@@ -35,14 +48,20 @@ pub struct Machine {
 impl Machine {
     pub fn boot(plan: &Plan<'_>) -> anyhow::Result<Machine> {
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
-            .args(["-m", "768", "-nodefaults", "-no-user-config"])
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-smp", &plan.processors.to_string()])
+            .args(["-m", &plan.memory.to_string()])
+            .args(["-nodefaults", "-no-user-config"])
             .args(["-display", "none", "-no-reboot"])
             .arg("-kernel")
             .arg(plan.setup.join("vmlinux"))
             .arg("-initrd")
             .arg(plan.setup.join("initramfs"))
-            .args(["-append", "console=ttyS0 quiet panic=-1"])
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 quiet loglevel=6 panic=-1 modules={}",
+                plan.modules.join(",")
+            ))
             .arg("-serial")
             .arg(format!("file:{}", plan.log.display()))
             // The payload's own port: its lines come out of qemu as they are written.
@@ -50,11 +69,17 @@ impl Machine {
             .args(["-serial", "chardev:payload"])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         for (at, disk) in std::iter::once(&plan.payload).chain(plan.disks).enumerate() {
-            let options = format!("format=raw,if=none,id=d{at},cache=unsafe");
+            // What one machine has flushed, another one reads: through the host's page cache.
+            let (cache, share) = if plan.shared && at > 0 {
+                ("cache=writeback,file.locking=off", ",share-rw=on")
+            } else {
+                ("cache=unsafe", "")
+            };
+            let options = format!("format=raw,if=none,id=d{at},{cache}");
             qemu.arg("-drive")
                 .arg(format!("file={},{options}", disk.display()))
                 .arg("-device")
-                .arg(format!("virtio-blk-pci,drive=d{at}"));
+                .arg(format!("virtio-blk-pci,drive=d{at}{share}"));
         }
         let started = Instant::now();
         let mut child = qemu
@@ -67,10 +92,16 @@ impl Machine {
             bail!("qemu has no pipes");
         };
         let (sender, lines) = mpsc::channel();
+        let before = match plan.name {
+            "" => "  ".to_owned(),
+            name => format!("  {name}: "),
+        };
         std::thread::spawn(move || {
             for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-                println!("  {line}");
+                if !line.starts_with(MARK) {
+                    println!("{before}{line}");
+                }
                 if sender.send(line).is_err() {
                     return;
                 }
@@ -93,11 +124,8 @@ impl Machine {
 
     /// The next line that the payload prints; None when the machine has ended.
     pub fn next_line(&mut self, patience: Duration) -> anyhow::Result<Option<String>> {
-        match self.lines.recv_timeout(patience) {
-            Ok(line) => {
-                self.first_line.get_or_insert(self.started.elapsed());
-                Ok(Some(line))
-            }
+        match self.receive(patience) {
+            Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
             Err(RecvTimeoutError::Timeout) => {
                 self.kill();
@@ -110,25 +138,24 @@ impl Machine {
         }
     }
 
-    /// Waits for a line that begins with `start`, and gives what follows there.
-    #[allow(dead_code)] // for scenarios with a part of their own on the host
-    pub fn wait_for(&mut self, start: &str, patience: Duration) -> anyhow::Result<String> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.next_line(left)? {
-                Some(line) => {
-                    if let Some(rest) = line.strip_prefix(start) {
-                        return Ok(rest.trim().to_owned());
-                    }
-                }
-                None => bail!("the machine ended without saying {start:?}"),
+    /// The next line of a machine that must not have ended; None when there is none in time.
+    pub fn try_next_line(&mut self, patience: Duration) -> anyhow::Result<Option<String>> {
+        match self.receive(patience) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("the machine has ended; the kernel said: {}", self.kernel())
             }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
         }
     }
 
+    fn receive(&mut self, patience: Duration) -> Result<String, RecvTimeoutError> {
+        let line = self.lines.recv_timeout(patience)?;
+        self.first_line.get_or_insert(self.started.elapsed());
+        Ok(line)
+    }
+
     /// Sends a line to the payload's standard input.
-    #[allow(dead_code)] // as above
     pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
         writeln!(self.input, "{line}")?;
         Ok(self.input.flush()?)
@@ -138,6 +165,27 @@ impl Machine {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Stops its clocks and processors, or lets them run on.
+    pub fn freeze(&self, on: bool) -> anyhow::Result<()> {
+        let id = i32::try_from(self.child.id())?;
+        let signal = if on { Signal::SIGSTOP } else { Signal::SIGCONT };
+        Ok(kill(Pid::from_raw(id), signal)?)
+    }
+
+    /// Waits until it has ended by itself, however that is.
+    pub fn wait(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        while self.child.try_wait()?.is_none() {
+            ensure!(
+                Instant::now() < deadline,
+                "the machine goes on; the kernel said: {}",
+                self.kernel()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Waits for the payload's end, which has to be a good one.
@@ -157,7 +205,7 @@ impl Machine {
     }
 
     /// The last of the kernel's messages.
-    fn kernel(&self) -> String {
+    pub fn kernel(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&log).into_owned();
         let lines: Vec<&str> = text.lines().collect();

@@ -1,9 +1,13 @@
 //! The host's side: images, machines, and who runs what.
 
+pub mod cluster;
 pub mod floor;
 pub mod image;
 pub mod machine;
+mod node;
+mod node_files;
 mod payload;
+pub mod served;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 
-use crate::brief::{self, Brief};
-use crate::scenario::{SCENARIOS, Scenario, named};
+use crate::brief::{self, Brief, Seat};
+use crate::scenario::{CLUSTER, CLUSTER_GROUP, SCENARIOS, Scenario, named};
 use image::FileSystem;
 use machine::{Machine, Plan};
 
@@ -30,16 +34,19 @@ pub struct Lab {
 const PATIENCE: Duration = Duration::from_secs(300);
 const PATIENCE_LONG: Duration = Duration::from_secs(3600);
 
-/// Runs the scenarios of these names, all where none is named.
+/// Runs the scenarios of these names, all of one machine where none is named.
 pub fn run(names: &[String]) -> anyhow::Result<()> {
-    let wanted: Vec<&Scenario> = if names.is_empty() {
-        SCENARIOS.iter().collect()
-    } else {
-        names
-            .iter()
-            .map(|name| named(name))
-            .collect::<Result<_, _>>()?
-    };
+    let mut wanted: Vec<&Scenario> = Vec::new();
+    if names.is_empty() {
+        wanted.extend(SCENARIOS);
+    }
+    for name in names {
+        if name == CLUSTER_GROUP {
+            wanted.extend(CLUSTER);
+        } else {
+            wanted.push(named(name)?);
+        }
+    }
     let setup = set_up()?;
     let seed = match std::env::var("SEED") {
         Ok(text) => text.parse().context("SEED is no number")?,
@@ -99,6 +106,10 @@ impl Lab {
         })
     }
 
+    pub fn count(&self, reduced: u32, long: u32) -> u32 {
+        if self.long { long } else { reduced }
+    }
+
     pub fn patience(&self) -> Duration {
         if self.long { PATIENCE_LONG } else { PATIENCE }
     }
@@ -122,7 +133,24 @@ impl Lab {
 
     /// Starts a machine that runs the scenario's inner part on these file systems.
     pub fn boot(&self, scenario: &Scenario, disks: &[FileSystem]) -> anyhow::Result<Machine> {
-        let brief = Brief {
+        let brief = self.brief(disks, None);
+        let payload = payload::pack(&self.payload()?, scenario, &brief)?;
+        Machine::boot(&Plan {
+            name: "",
+            setup: &self.setup,
+            processors: 2,
+            memory: 768,
+            modules: &[],
+            log: &self.folder.path().join("kernel.log"),
+            payload: &payload,
+            disks: &paths(disks),
+            shared: false,
+            extra: &[],
+        })
+    }
+
+    fn brief(&self, disks: &[FileSystem], seat: Option<Seat>) -> Brief {
+        Brief {
             seed: self.seed,
             long: self.long,
             disks: disks
@@ -132,21 +160,16 @@ impl Lab {
                     device: format!("/dev/vd{letter}").into(),
                     cluster: disk.image.cluster,
                     uuid: disk.uuid,
+                    heartbeat: disk.heartbeat,
                 })
                 .collect(),
-        };
-        let payload = payload::pack(self.folder.path(), scenario, &brief)?;
-        Machine::boot(&Plan {
-            setup: &self.setup,
-            log: &self.folder.path().join("kernel.log"),
-            payload: &payload,
-            disks: &disks
-                .iter()
-                .map(|disk| disk.path.as_path())
-                .collect::<Vec<_>>(),
-            extra: &[],
-        })
+            seat,
+        }
     }
+}
+
+fn paths(disks: &[FileSystem]) -> Vec<&Path> {
+    disks.iter().map(|disk| disk.path.as_path()).collect()
 }
 
 /// Has the machine's parts made where they are missing, and says where they are.

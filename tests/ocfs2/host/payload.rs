@@ -16,9 +16,10 @@ pub fn folder(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(inside)
 }
 
-/// Puts this program, the daemon and the brief into `folder/payload.tar`.
-pub fn pack(folder: &Path, scenario: &Scenario, brief: &Brief) -> anyhow::Result<PathBuf> {
-    let inside = self::folder(folder)?;
+/// Puts this program, the daemon and the brief to what is in the folder, and gives the tar file of
+/// all that, which has the folder's name with `.tar`.
+pub fn pack(inside: &Path, scenario: &Scenario, brief: &Brief) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(inside)?;
     let script = inside.join("run");
     fs::write(
         &script,
@@ -38,12 +39,12 @@ pub fn pack(folder: &Path, scenario: &Scenario, brief: &Brief) -> anyhow::Result
             std::os::unix::fs::symlink(program, link)?;
         }
     }
-    let payload = folder.join("payload.tar");
+    let payload = inside.with_extension("tar");
     run(Command::new("tar")
         .args(["--create", "--dereference", "--file"])
         .arg(&payload)
         .arg("--directory")
-        .arg(&inside)
+        .arg(inside)
         .arg("."))?;
     Ok(payload)
 }
