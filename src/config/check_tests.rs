@@ -136,6 +136,24 @@ fn everything_wrong_comes_at_once() {
 }
 
 #[test]
+fn commands_must_be_there() {
+    let node = Node::new();
+    let folder = node.folder.path().display();
+    let text = format!(
+        "{}\n[snapshots]\nconsistency = \"command\"\nbefore_snapshot = [\"{folder}/none\"]\n\
+         after_snapshot = [\"{folder}/cert.pem\"]\n",
+        node.text()
+    );
+    let lines = node.check(&text).join("\n");
+    for expected in [
+        "snapshots.before_snapshot: cannot read none",
+        "snapshots.after_snapshot: cert.pem is not an executable file",
+    ] {
+        assert!(lines.contains(expected), "{lines}");
+    }
+}
+
+#[test]
 fn a_refused_certificate_is_not_also_missing() {
     let node = Node::new();
     let text = node.text().replace("certificate = \"", "certificate = 5 #");
