@@ -48,7 +48,7 @@
 //!
 //! # What a crash leaves
 //!
-//! The [record](record) lies beside `db_file` and is locked as long as its guard lives. Whoever
+//! The [record] lies beside `db_file` and is locked as long as its guard lives. Whoever
 //! finds one that is not locked lets go in the guard's place: the daemon that started it, at once;
 //! a daemon that starts, before anything else; each recovery tick. A record of another boot is
 //! about a domain that is gone.
