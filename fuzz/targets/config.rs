@@ -92,6 +92,7 @@ fn check(config: &Config) {
     }
     assert!(config.api.login.max_failures >= 1);
 
+    assert!(config.snapshots.recover_interval >= Duration::from_secs(1));
     if let MinFree::HundredthsOfPercent(share) = config.snapshots.min_free {
         assert!(share <= 10_000, "{share}");
     }

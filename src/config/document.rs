@@ -183,10 +183,18 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
         findings.add(Some(offset), key, Severity::Error, message);
     }
 
-    for (offset, key, message) in &notes.bad {
-        // What the parser made of a broken line is not what the admin wrote.
-        if !broken_lines.contains(&Place::of_offset(bytes, *offset).line) {
-            findings.add(Some(*offset), Some(key), Severity::Error, message.clone());
+    for (span, key, message) in &notes.bad {
+        // What the parser made of a broken line is not what the admin wrote. A text in ''' that
+        // never ends takes in the lines behind it, the secret's perhaps, up to the broken one.
+        let line = |offset| Place::of_offset(bytes, offset).line;
+        let mut lines = broken_lines.range(line(span.start)..=line(span.end));
+        if lines.next().is_none() {
+            findings.add(
+                Some(span.start),
+                Some(key),
+                Severity::Error,
+                message.clone(),
+            );
         }
     }
     // After a broken section header, good keys seem to be in the wrong section, or missing.

@@ -216,7 +216,7 @@ time_to_live = ""
 
 #[test]
 fn broken_toml_names_the_line_and_hides_the_text() {
-    let table: [(&str, &[usize]); 9] = [
+    let table: [(&str, &[usize]); 12] = [
         ("[jwt]\nsecret = \"hunter2", &[2]),
         ("[jwt]\nsecret = hunter2\n", &[2]),
         ("[jwt]\nhunter2\n", &[2]),
@@ -227,6 +227,13 @@ fn broken_toml_names_the_line_and_hides_the_text() {
         // Two broken lines, and a bad value on a third.
         ("a = \nb = [1,\n\n[api]\nport = 70000", &[1, 4, 5]),
         ("db_file = \nlog_level = \"hunter\"\n", &[1, 2]),
+        // A text without an end takes in what stands behind it.
+        ("api.bind = '''\n[jwt]\nsecret = \"hunter2\"\n", &[4]),
+        ("[jwt]\ntime_to_live = '''\nsecret = \"hunter2\"", &[3]),
+        (
+            "toolstack = '''\n[jwt]\nsecret = \"hunter2\"\n[api]\nbind = '''\n::'''",
+            &[1, 6],
+        ),
     ];
     for (text, lines) in table {
         let errors = errors(text.as_bytes());

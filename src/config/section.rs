@@ -4,6 +4,7 @@
 //! each key is read on its own, and what was noticed is noted with its offset.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
@@ -12,8 +13,8 @@ use super::values::Reading;
 /// What came to light on the way through a document. Offsets are in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// Values that cannot be taken: offset, key, message.
-    pub(super) bad: Vec<(usize, String, String)>,
+    /// Values that cannot be taken: from where to where they stand, key, message.
+    pub(super) bad: Vec<(Range<usize>, String, String)>,
     /// Keys and sections that nobody asked for.
     pub(super) unknown: Vec<(usize, String)>,
     /// Where the value of each known key begins that is there.
@@ -60,13 +61,13 @@ impl<'w, 't> Section<'w, 't> {
         let name = self.dotted(key);
         self.asked.push(key);
         self.notes.known.push(name.clone());
-        let Some((offset, value)) = self.find(key) else {
+        let Some((span, value)) = self.find(key) else {
             return;
         };
-        self.notes.offsets.insert(name.clone(), offset);
+        self.notes.offsets.insert(name.clone(), span.start);
         match read(value) {
             Ok(taken) => *setting = taken,
-            Err(refusal) => self.notes.bad.push((offset, name, refusal.message(value))),
+            Err(refusal) => self.notes.bad.push((span, name, refusal.message(value))),
         }
     }
 
@@ -77,9 +78,9 @@ impl<'w, 't> Section<'w, 't> {
         self.notes.sections.push(name.clone());
         let table = match self.find(key) {
             Some((_, DeValue::Table(table))) => Some(table),
-            Some((offset, _)) => {
+            Some((span, _)) => {
                 self.notes.bad.push((
-                    offset,
+                    span,
                     name.clone(),
                     format!("found a value; accepted: a section, [{name}]"),
                 ));
@@ -97,11 +98,11 @@ impl<'w, 't> Section<'w, 't> {
         inner.note_unknown();
     }
 
-    fn find(&self, key: &str) -> Option<(usize, &'w DeValue<'t>)> {
+    fn find(&self, key: &str) -> Option<(Range<usize>, &'w DeValue<'t>)> {
         self.table?
             .iter()
             .find(|(name, _)| name.get_ref() == key)
-            .map(|(_, value)| (value.span().start, value.get_ref()))
+            .map(|(_, value)| (value.span(), value.get_ref()))
     }
 
     fn note_unknown(&mut self) {

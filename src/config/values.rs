@@ -75,6 +75,8 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 fn shown(value: &DeValue<'_>) -> Cow<'static, str> {
     const LONGEST: usize = 60;
     match value {
+        // No value has several lines, but one whose end was forgotten, and then other keys are in it.
+        DeValue::String(text) if text.contains('\n') => Cow::Borrowed("a text of several lines"),
         DeValue::String(text) => {
             let start: String = text.chars().take(LONGEST).collect();
             let more = if start.len() < text.len() { " …" } else { "" };

@@ -262,7 +262,8 @@ fn split_scheme(text: &str) -> (DiskScheme, String) {
             let mut scheme = word.to_owned();
             let mut path = path;
             while let Some((driver, rest)) = scheme_word(path) {
-                scheme = format!("{scheme}:{driver}");
+                scheme.push(':');
+                scheme.push_str(driver);
                 path = rest;
             }
             (DiskScheme::Other(scheme), one_leading_slash(path))

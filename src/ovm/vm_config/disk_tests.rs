@@ -285,6 +285,20 @@ fn only_a_read_only_cdrom_need_not_be_copied() {
     }
 }
 
+/// A prefix that was put together anew for each of its words took minutes.
+#[test]
+fn a_prefix_of_very_many_words_takes_little_time() {
+    let words = "a:".repeat(crate::ovm::vm_config::MAX_SIZE / 2);
+    let begin = std::time::Instant::now();
+    let entry = DiskEntry::parse(&format!("tap:{words}/a.img,xvda,w"));
+    assert_eq!(entry.path, "/a.img");
+    assert_eq!(
+        entry.scheme,
+        DiskScheme::Other(format!("tap:{}", words.trim_end_matches(':')))
+    );
+    assert!(begin.elapsed().as_secs() < 20, "took {:?}", begin.elapsed());
+}
+
 proptest! {
     #[test]
     fn no_text_panics_and_every_entry_is_kept(raw in any::<String>()) {
