@@ -103,6 +103,10 @@ fn decide(found: &Found, view: &View<'_>) -> Result<Verdict, Obstacle> {
     if let Some(obstacle) = obstacles().next() {
         return Err(obstacle.clone());
     }
+    let noted = found.folders.iter().find_map(|folder| folder.note.as_ref());
+    if noted.is_some_and(|note| !note.adopted) {
+        return Err(lasting("it is this program's, and a hand removed its manifest"));
+    }
     let claim = match view.knowledge.of(found.id) {
         Word::Known(record) => view.by_record(found, record)?,
         Word::Disputed => {
@@ -116,7 +120,6 @@ fn decide(found: &Found, view: &View<'_>) -> Result<Verdict, Obstacle> {
     if names.len() < claim.disks.len() {
         return Err(lasting("two of its disks have one name"));
     }
-    let noted = found.folders.iter().find_map(|folder| folder.note.as_ref());
     if noted.is_some_and(|note| note.vm_id != claim.vm_id) {
         return Err(lasting("a note in it names another virtual machine"));
     }

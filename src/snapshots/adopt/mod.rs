@@ -98,6 +98,10 @@ impl Adoption {
             if repository.status().is_none() || !directory.is_dir() || shelf.stamp(id).is_ok() {
                 continue;
             }
+            // Nor is one of ours that a hand took the manifest from.
+            if shelf.read_note(id).is_some_and(|note| !note.adopted) {
+                continue;
+            }
             return match self.obstacle(&directory) {
                 None => Some("the first generation made it, and it is being adopted".to_owned()),
                 Some(obstacle) => obstacle.passing.then_some(obstacle.reason),
