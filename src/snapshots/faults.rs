@@ -86,6 +86,16 @@ points! {
     DirectoryGone "directory.gone",
     /// One of all snapshots of a machine is gone.
     PurgedOne "purge.one",
+    /// A folder of the first generation is locked and its owner known, and nothing is done to it yet.
+    AdoptLocked "adopt.locked",
+    /// A folder has a note.
+    AdoptNoted "adopt.noted",
+    /// A file of it is sealed.
+    AdoptSealed "adopt.sealed",
+    /// A repository's folder has its manifest.
+    AdoptWritten "adopt.written",
+    /// A repository's manifest is sealed.
+    AdoptProtected "adopt.protected",
     /// Recovery holds the locks of a snapshot that is half made or half deleted.
     RecoverLocked "recover.locked",
     /// Recovery has removed a snapshot.

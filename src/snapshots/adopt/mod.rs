@@ -9,6 +9,7 @@
 //! adoption looks at them at start and with every recovery, and the old database is read as long as
 //! there are any.
 
+mod complete;
 mod folder;
 mod judge;
 mod orphans;
@@ -162,7 +163,7 @@ impl Snapshots {
                 let done = match verdict {
                     Verdict::Adopt(claim) => self.take_over(&claim).map_err(passing),
                     Verdict::Complete(manifest) => {
-                        self.complete(&manifest, &found.folders).map_err(passing)
+                        self.complete(&manifest, &repositories).map_err(passing)
                     }
                     Verdict::Stay(obstacle) => Err(obstacle),
                 };

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::Snapshots;
 use super::super::error::SnapshotError;
-use super::super::faults::Faults;
+use super::super::faults::{Faults, Point};
 use super::super::locks::lock_directory;
 use super::super::manifest::{self, Disk, Manifest, Place, State};
 use super::super::seal;
@@ -52,63 +52,37 @@ impl Snapshots {
         let _locks = lock_all(&repositories, claim.id, &at_once)?;
         let files = open_all(claim)?;
         let mut manifest = self.manifest_of(claim, &repositories)?;
-        for repository in &repositories {
-            self.write(&manifest, repository, Shelf::write_note)?;
-        }
+        self.faults.pass(Point::AdoptLocked);
+        self.note(&manifest, &repositories)?;
         self.seal_all(&mut manifest, &files)?;
         manifest.state = State::Ready;
-        for repository in &repositories {
-            self.write(&manifest, repository, Shelf::write_note)?;
-        }
+        self.note(&manifest, &repositories)?;
         for repository in &repositories {
             self.write(&manifest, repository, Shelf::write_manifest)?;
+            self.faults.pass(Point::AdoptWritten);
         }
         for repository in &repositories {
             self.protect_copy(&Shelf::of(&repository.mount_point), &manifest);
+            self.faults.pass(Point::AdoptProtected);
         }
         self.index(&manifest, &repositories);
         Ok(())
     }
 
-    /// Gives a copy of its manifest to each folder of a snapshot that was adopted elsewhere.
-    pub(super) fn complete(&self, manifest: &Manifest, found: &[Folder]) -> Result<(), Hindrance> {
-        let at_once = Turn::within(Duration::ZERO);
-        let _vm = self.locks.lock(&manifest.vm_id, &at_once)?;
-        let repositories: Vec<Repository> = found
-            .iter()
-            .map(|folder| folder.repository.clone())
-            .collect();
-        let _locks = lock_all(&repositories, manifest.id, &at_once)?;
-        for repository in &repositories {
-            let shelf = Shelf::of(&repository.mount_point);
-            for disk in &manifest.disks {
-                if disk.repository != repository.id {
-                    continue;
-                }
-                let path = shelf.directory(manifest.id).join(&disk.name);
-                let is_same = folder::open_file(&path)
-                    .and_then(|file| seal::identify(&file))
-                    .is_ok_and(|found| {
-                        disk.identity
-                            .as_ref()
-                            .is_some_and(|sealed| seal::difference(sealed, &found).is_none())
-                    });
-                if !is_same {
-                    return Err(Hindrance::NotNow(format!(
-                        "{} is not the file that was adopted",
-                        path.display()
-                    )));
-                }
-            }
+    /// Notes in every folder what is being made of it.
+    pub(super) fn note(
+        &self,
+        manifest: &Manifest,
+        repositories: &[Repository],
+    ) -> Result<(), SnapshotError> {
+        for repository in repositories {
             self.write(manifest, repository, Shelf::write_note)?;
-            self.write(manifest, repository, Shelf::write_manifest)?;
-            self.protect_copy(&shelf, manifest);
+            self.faults.pass(Point::AdoptNoted);
         }
-        self.index(manifest, &repositories);
         Ok(())
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         manifest: &Manifest,
         repository: &Repository,
@@ -186,6 +160,7 @@ impl Snapshots {
             if !was_sealed {
                 sealed_now.push(&opened.file);
             }
+            self.faults.pass(Point::AdoptSealed);
             if let Some(user) = folder::in_use(&opened.file) {
                 for file in sealed_now {
                     if let Err(error) = seal::unseal(file) {

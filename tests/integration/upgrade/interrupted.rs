@@ -1,16 +1,19 @@
 //! An adoption that was killed is taken up again where it was, and the order stays.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
+use coriolis_ovm_exporter::snapshots::faults::Point;
 use rand::RngExt;
 
 use super::node::{Old, ids, leave_database, nothing_left, random, reason, seal};
 use crate::support::api::Api;
 use crate::support::counts::count;
 use crate::support::node::{Kind, TestNode};
+use crate::support::peace;
+
+/// Names a point to a daemon that is started.
+const FAULT: &str = "CORIOLIS_OVM_EXPORTER_FAULT";
 
 const SIZE: u64 = 1 << 20;
 
@@ -110,64 +113,126 @@ async fn a_part_of_a_snapshot_is_no_snapshot() {
     nothing_left(&node);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_it_ends_as_if_it_had_not_been() {
-    let mut random = random();
-    let mut node = TestNode::prepare(&[Kind::Xfs], "").await;
-    let vm = node.machine(0, 1, &[SIZE]);
-    fs::write(&vm.disks[0], vec![7; 1 << 20]).unwrap();
-    // Half of them have a record with a time.
-    let olds: Vec<Old> = (0..24)
-        .map(|at| {
-            let time = format!("2021-05-04T03:{at:02}:00Z");
-            Old::take(&vm.id, &time, &[&vm.disks[0]])
-        })
-        .collect();
-    leave_database(&node, &olds[..12].iter().collect::<Vec<_>>());
-    let mut found_half = 0;
-    for _ in 0..count(12, 200) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"))
-            .arg("-config")
-            .arg(node.path("config.toml"))
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_micros(random.random_range(10_000..400_000)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let done = olds
+/// A machine with a disk in each of two repositories, and what the first generation left of it.
+struct Scene {
+    node: TestNode,
+    vm: String,
+    disks: Vec<PathBuf>,
+    olds: Vec<Old>,
+}
+
+impl Scene {
+    async fn set() -> Scene {
+        let node = TestNode::prepare(&[Kind::Xfs, Kind::Btrfs], "").await;
+        let disks: Vec<PathBuf> = [(0, "system.img"), (1, "data.img")]
             .iter()
-            .filter(|old| old.folder().join("manifest.json").exists())
-            .count();
-        found_half += u32::from(done > 0 && done < olds.len());
-        if done == olds.len() {
-            // Again from some way back.
-            for old in &olds[6..18] {
-                forget(&old.folder(), false);
-                seal(&old.disks[0].path, random.random());
-            }
+            .map(|(at, name)| {
+                node.repositories[*at]
+                    .path()
+                    .join("VirtualDisks")
+                    .join(name)
+            })
+            .collect();
+        let vm = "0004fb00000600000000000000000001".to_owned();
+        let text = format!(
+            "name = '{vm}'\nuuid = '{vm}'\ndisk = ['file:{},xvda,w', 'file:{},xvdb,w']\n",
+            disks[0].display(),
+            disks[1].display()
+        );
+        node.vm_cfg(0, &vm, &text);
+        Scene {
+            node,
+            vm,
+            disks,
+            olds: Vec::new(),
         }
     }
-    println!("killed in the middle {found_half} times");
-    node.start();
-    let api = Api::of(&node).await;
-    let wanted: Vec<String> = olds.iter().map(|old| old.id.to_string()).collect();
-    assert_eq!(ids(&api, &vm.id).await, wanted);
-    let list = api.json(&format!("/vms/{}/snapshots", vm.id)).await;
-    for (old, snapshot) in olds.iter().zip(list.as_array().unwrap()) {
-        assert_eq!(snapshot["adopted"], true);
-        let path = format!(
-            "/vms/{}/snapshots/{}/disks/{}",
-            vm.id, old.id, old.disks[0].name
-        );
-        assert_eq!(
-            api.get(&path).await.body,
-            fs::read(&old.disks[0].path).unwrap()
-        );
+
+    /// One that has a record, and two whose time is told by their folders.
+    fn prepare(&mut self) {
+        let disks: Vec<&Path> = self.disks.iter().map(PathBuf::as_path).collect();
+        self.olds.clear();
+        for (at, time) in ["2021-05-04T03:02:01Z", "", ""].into_iter().enumerate() {
+            for (number, disk) in disks.iter().enumerate() {
+                fs::write(disk, vec![u8::try_from(at * 2 + number).unwrap(); 20_000]).unwrap();
+            }
+            self.olds.push(Old::take(&self.vm, time, &disks));
+        }
+        for name in ["exporter.db", "exporter.db-wal", "exporter.db-shm"] {
+            let _ = fs::remove_file(self.node.path(name));
+        }
+        for item in fs::read_dir(self.node.path(".")).unwrap().flatten() {
+            if item
+                .file_name()
+                .to_string_lossy()
+                .contains("first-generation")
+            {
+                fs::remove_file(item.path()).unwrap();
+            }
+        }
+        leave_database(&self.node, &[&self.olds[0]]);
     }
-    let path = format!("/vms/{}/snapshots", vm.id);
-    assert_eq!(api.delete(&path).await.status, 200);
-    nothing_left(&node);
+
+    /// Starts a daemon that is to die at its start.
+    fn start_killed(&mut self, spot: &str) {
+        let died = self.node.start_with(&[(FAULT, spot)]).unwrap_err();
+        assert!(format!("{died:#}").contains("SIGKILL"), "{spot}: {died:#}");
+    }
+
+    /// All are there, in order and in peace, with the bytes they had; then all go.
+    async fn check_and_clear(&mut self, spot: &str) {
+        self.node.start();
+        let api = Api::of(&self.node).await;
+        let wanted: Vec<String> = self.olds.iter().map(|old| old.id.to_string()).collect();
+        assert_eq!(ids(&api, &self.vm).await, wanted, "{spot}");
+        peace::returns(&self.node, &api).await;
+        for (at, old) in self.olds.iter().enumerate() {
+            for (number, disk) in old.disks.iter().enumerate() {
+                let path = format!("/vms/{}/snapshots/{}/disks/{}", self.vm, old.id, disk.name);
+                let bytes = api.get(&path).await.body;
+                assert!(bytes == vec![u8::try_from(at * 2 + number).unwrap(); 20_000]);
+            }
+        }
+        let path = format!("/vms/{}/snapshots", self.vm);
+        assert_eq!(api.delete(&path).await.status, 200);
+        nothing_left(&self.node);
+        self.node.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_each_point_of_an_adoption_is_taken_up_again() {
+    let mut random = random();
+    let mut scene = Scene::set().await;
+    scene.prepare();
+    scene.node.start_with(&[(FAULT, "watch")]).unwrap();
+    scene.node.stop();
+    let log = scene.node.log();
+    scene.check_and_clear("watch").await;
+    let mut kills = 0;
+    for point in Point::ALL {
+        let line = format!("passes {}", point.name());
+        let passed = log.lines().filter(|logged| logged.ends_with(&line)).count();
+        if point.name().starts_with("adopt.") {
+            assert!(passed > 0, "nothing passes {}", point.name());
+        } else if passed == 0 {
+            continue;
+        }
+        let chosen: Vec<usize> = match count(1, 0) {
+            0 => (1..=passed).collect(),
+            _ => vec![random.random_range(1..=passed)],
+        };
+        for passing in chosen {
+            let spot = format!("{}:{passing}", point.name());
+            scene.prepare();
+            scene.start_killed(&spot);
+            // And again, where the second start still has one to adopt.
+            if random.random() && scene.node.start_with(&[(FAULT, "adopt.sealed:1")]).is_ok() {
+                scene.node.stop();
+            }
+            scene.check_and_clear(&spot).await;
+            kills += 1;
+        }
+    }
+    println!("killed at {kills} places");
 }
