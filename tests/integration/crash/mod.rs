@@ -4,9 +4,12 @@ mod demo;
 #[cfg(debug_assertions)]
 mod faults;
 mod hang_up;
+mod index;
 mod kill;
 mod leftovers;
 mod terminate;
+#[cfg(debug_assertions)]
+mod unmounted;
 
 use std::fs;
 use std::path::Path;

@@ -9,14 +9,13 @@ use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::FAULT;
 use crate::support::api::{Answer, Api, text};
 use crate::support::node::{Kind, TestNode};
 use crate::support::peace::disorder;
 use crate::support::truth::{Images, Truth, images};
 use crate::support::wait;
 
-/// Names a point to a daemon that is started.
-const FAULT: &str = "CORIOLIS_OVM_EXPORTER_FAULT";
 const VM: &str = "0004fb00000600000000000000000001";
 
 /// Something that a daemon does.
