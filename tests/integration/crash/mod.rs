@@ -3,6 +3,8 @@
 mod demo;
 #[cfg(debug_assertions)]
 mod faults;
+#[cfg(debug_assertions)]
+mod foreign;
 mod hang_up;
 mod index;
 mod kill;
