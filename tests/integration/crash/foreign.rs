@@ -64,9 +64,14 @@ fn manifest(of: &Path, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     serde_json::to_vec(&manifest).unwrap()
 }
 
+/// With letters in it, which can be written in two ways.
+fn id_of(number: u128) -> Uuid {
+    Uuid::from_u128(0xabcd_efab_cdef_4abc_8abc_0000_0000_0000 + number)
+}
+
 /// Puts things of others on a shelf; gives where they lie. `own` is a manifest of the daemon's.
 fn plant(shelf: &Path, outside: &Path, own: &Path, disk: &str) -> Vec<PathBuf> {
-    let id = |number: u128| Uuid::from_u128(0x4000_8000_0000_0000_0000 + number).to_string();
+    let id = |number: u128| id_of(number).to_string();
     let folder = |name: &str, manifest: Vec<u8>| {
         write(&shelf.join(name).join(disk));
         fs::write(shelf.join(name).join("manifest.json"), manifest).unwrap();
@@ -211,7 +216,7 @@ async fn never_touched(kind: Kind) {
     assert!(inside(&at(&first)) == kept);
     for id in [8_u128, 11, 13, 14, 15] {
         // What is none of ours cannot be deleted by its name either.
-        let id = Uuid::from_u128(0x4000_8000_0000_0000_0000 + id);
+        let id = id_of(id);
         let answer = api.delete(&format!("{all}/{id}")).await;
         assert!([200, 404, 409].contains(&answer.status), "{answer:?}");
     }
