@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::Snapshots;
 use super::super::error::SnapshotError;
-use super::super::faults::Faults;
+use super::super::faults::{Faults, Point};
 use super::super::locks::lock_directory;
 use super::super::manifest::{self, Disk, Manifest, Place, State};
 use super::super::seal;
@@ -183,6 +183,7 @@ impl Snapshots {
         for (disk, opened) in manifest.disks.iter_mut().zip(files) {
             let was_sealed = attributes::is_immutable(&opened.file);
             let sealed = seal::seal(&opened.file, &opened.path, immutable)?;
+            self.faults.pass(Point::AdoptSealed);
             if !was_sealed {
                 sealed_now.push(&opened.file);
             }
