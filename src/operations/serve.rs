@@ -166,7 +166,7 @@ async fn recover(snapshots: &Arc<Snapshots>, files: &NodeFiles, at_start: bool) 
     })
     .await;
     match done {
-        Ok(Ok(recovered)) if recovered.is_nothing() => {}
+        Ok(Ok(recovered)) if recovered.is_nothing() => tracing::debug!("no leftovers"),
         Ok(Ok(recovered)) => tracing::info!(
             undone = ?recovered.undone,
             finished = ?recovered.finished,

@@ -219,9 +219,32 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != SCHEMA_VERSION {
-        connection.execute_batch("BEGIN; DROP TABLE IF EXISTS copy;")?;
+        connection.execute_batch("BEGIN")?;
+        drop_all(&connection)?;
         connection.execute_batch(SCHEMA)?;
         connection.execute_batch("COMMIT")?;
     }
+    // What is cut off or overwritten further behind would show only when it is read.
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(verdict)));
+    }
     Ok(connection)
+}
+
+/// Whatever another release has in its schema.
+fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
+    let names = connection
+        .prepare(
+            "SELECT type, name FROM sqlite_schema
+             WHERE type IN ('table', 'view') AND name NOT GLOB 'sqlite_*'",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+    for (kind, name) in names {
+        let name = name.replace('"', "\"\"");
+        connection.execute_batch(&format!("DROP {kind} \"{name}\""))?;
+    }
+    Ok(())
 }

@@ -32,7 +32,14 @@ pub(super) fn make_way(path: &Path) -> Result<(), SnapshotError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(SnapshotError::io("cannot read", path))?,
     };
-    if head.is_empty() || head.starts_with(SQLITE_MAGIC) {
+    // SQLite takes an empty file for a new database.
+    let is_ours = head.starts_with(SQLITE_MAGIC) || SQLITE_MAGIC.starts_with(&head);
+    // A power cut can leave a file whose size is right and whose bytes are none.
+    let is_blank = !head.is_empty() && head.iter().all(|byte| *byte == 0);
+    if is_blank || (is_ours && !head.is_empty() && head.len() < SQLITE_MAGIC.len()) {
+        return set_aside(path, DAMAGED);
+    }
+    if is_ours {
         return Ok(());
     }
     if has_bolt_magic(&head) {

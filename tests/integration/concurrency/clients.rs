@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use coriolis_ovm_exporter::client::{Client, ClientError};
 use coriolis_ovm_exporter::operations::demo::guest::Random;
+use reqwest::Method;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::is_expected;
+use crate::support::api::Api;
 use crate::support::counts::count;
 use crate::support::digest;
 use crate::support::node::{Kind, TestNode};
@@ -14,7 +17,7 @@ use crate::support::node::{Kind, TestNode};
 /// One thing that a client does, at random.
 async fn one_thing(
     client: &Client,
-    purge: &reqwest::RequestBuilder,
+    api: &Api,
     vm: &str,
     random: &mut Random,
 ) -> Result<&'static str, ClientError> {
@@ -26,9 +29,36 @@ async fn one_thing(
     let (one, other) = (pick(random), pick(random));
     match (random.below(20), one, other) {
         (0, ..) => {
-            let status = purge.try_clone().unwrap().send().await?.status();
-            assert!(status == 200 || status == 503, "a purge answered {status}");
+            let purged = api.delete(&format!("/vms/{vm}/snapshots")).await;
+            assert!(purged.status == 200 || purged.status == 503, "{purged:?}");
             Ok("purge")
+        }
+        (14..=15, Some(one), _) => {
+            let path = format!("/vms/{vm}/snapshots/{}", one.id);
+            let label = format!("label {}", random.below(100));
+            let body = json!({"label": label, "expires_in": "1h"});
+            let changed = api.send_body(Method::PATCH, &path, body).await;
+            match changed.status {
+                200 => assert_eq!(changed.json()["label"], *label),
+                404 | 409 | 503 => {}
+                _ => panic!("{changed:?}"),
+            }
+            Ok("change")
+        }
+        // Gone within seconds, by whoever is faster.
+        (16, ..) => {
+            let path = format!("/vms/{vm}/snapshots");
+            let body = json!({"expires_in": 1});
+            let made = api.send_body(Method::POST, &path, body).await;
+            assert!(matches!(made.status, 200 | 404 | 503), "{made:?}");
+            Ok("create for a second")
+        }
+        (17, ..) => {
+            for path in ["/snapshots?space=true", "/node", "/vms"] {
+                let answer = api.get(path).await;
+                assert!(matches!(answer.status, 200 | 503), "{path}: {answer:?}");
+            }
+            Ok("look")
         }
         (1..=3, Some(one), _) => client.delete_snapshot(vm, one.id).await.map(|()| "delete"),
         (4..=8, Some(one), Some(other)) if one.id != other.id => {
@@ -64,7 +94,8 @@ async fn eight_clients_at_two_machines_get_along() {
     let seed = getrandom::u64().unwrap();
     println!("seed {seed}");
     let mut seeds = Random::new(seed);
-    let node = TestNode::new(&[Kind::Xfs, Kind::Btrfs]).await;
+    let more = "[snapshots]\nrecover_interval = \"1s\"\n";
+    let node = TestNode::with_config(&[Kind::Xfs, Kind::Btrfs], more).await;
     let machines = [
         node.machine(0, 1, &[256 << 10, 64 << 10]),
         node.machine(1, 2, &[256 << 10, 64 << 10]),
@@ -78,18 +109,14 @@ async fn eight_clients_at_two_machines_get_along() {
     let mut at_work = Vec::new();
     for _ in 0..8 {
         let client = node.client().await;
-        let http = node.http();
-        let endpoint = node.endpoint();
+        let api = Api::with_token(&node, client.token());
         let vms = machines.clone().map(|machine| machine.id);
         let mut random = Random::new(seeds.number());
         at_work.push(tokio::spawn(async move {
             let mut done = std::collections::BTreeMap::new();
             for _ in 0..count(60, 1000) {
                 let vm = &vms[usize::try_from(random.below(2)).unwrap()];
-                let purge = http
-                    .delete(format!("{endpoint}/api/v1/vms/{vm}/snapshots"))
-                    .bearer_auth(client.token());
-                let what = match one_thing(&client, &purge, vm, &mut random).await {
+                let what = match one_thing(&client, &api, vm, &mut random).await {
                     Ok(what) => what.to_owned(),
                     Err(error) => {
                         assert!(is_expected(&error), "{error}");

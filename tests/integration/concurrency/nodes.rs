@@ -8,10 +8,12 @@ use coriolis_ovm_exporter::operations::demo::guest::Random;
 use uuid::Uuid;
 
 use super::is_expected;
+use crate::support::api::{Api, text};
 use crate::support::counts::count;
 use crate::support::digest;
 use crate::support::neighbour::Neighbour;
 use crate::support::node::{Kind, TestNode};
+use crate::support::truth::{Truth, images};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_makes_the_other_one_has_at_once() {
@@ -68,6 +70,74 @@ async fn what_one_node_makes_the_other_one_has_at_once() {
         "{:#?}",
         node.snapshot_files()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_goes_on_on_whichever_node_the_machine_runs() {
+    let seed = getrandom::u64().unwrap();
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let node = TestNode::new(&[Kind::Xfs]).await;
+    let neighbour = Neighbour::of(&node);
+    let machine = node.machine(0, 1, &[1 << 20, 1 << 20]);
+    let apis = [
+        Api::of(&node).await,
+        Api::at(&node, neighbour.address()).await,
+    ];
+    let mut base: Option<(serde_json::Value, Truth)> = None;
+    // What somebody far away has: brought forward by the named ranges alone.
+    let mut replicas: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..count(12, 200) {
+        // The machine has moved, or not.
+        let api = &apis[usize::try_from(random.below(2)).unwrap()];
+        for disk in &machine.disks {
+            let mut bytes = fs::read(disk).unwrap();
+            for _ in 0..random.below(8) {
+                let at = usize::try_from(random.below(256)).unwrap() * 4096;
+                random.fill(&mut bytes[at..at + 4096]);
+            }
+            // In place, as a guest writes.
+            fs::write(disk, bytes).unwrap();
+        }
+        let images = images(&machine.disks);
+        let snapshot = api.snapshot(&machine.id).await;
+        let truth = Truth::of(&snapshot, &images);
+        match &base {
+            None => replicas = images.values().cloned().collect(),
+            Some((base, base_truth)) => {
+                let compared = api.compare(&machine.id, &snapshot, base).await;
+                truth.check_changes(base_truth, &compared);
+                for (at, disk) in compared["disks"].as_array().unwrap().iter().enumerate() {
+                    fetch(api, &truth, disk, &mut replicas[at]).await;
+                }
+            }
+        }
+        let wanted: Vec<&Vec<u8>> = images.values().collect();
+        assert!(replicas.iter().eq(wanted), "seed {seed}");
+        if let Some((_, old)) = base.replace((snapshot, truth)) {
+            // By the node that has not made it, as likely as not.
+            let api = &apis[usize::try_from(random.below(2)).unwrap()];
+            assert_eq!(api.delete(&old.path()).await.status, 200);
+        }
+    }
+    let (_, last) = base.unwrap();
+    assert_eq!(apis[0].delete(&last.path()).await.status, 200);
+    assert!(node.snapshot_files().is_empty());
+}
+
+/// Reads what a comparison names of a disk into a replica.
+async fn fetch(api: &Api, truth: &Truth, disk: &serde_json::Value, replica: &mut [u8]) {
+    let path = format!("{}/disks/{}", truth.path(), text(&disk["name"]));
+    for chunk in disk["chunks"].as_array().unwrap() {
+        let number = |key: &str| usize::try_from(chunk[key].as_u64().unwrap()).unwrap();
+        let (start, end) = (number("start"), number("start") + number("length"));
+        let range = format!("bytes={start}-{}", end - 1);
+        let read = api
+            .send(reqwest::Method::GET, &path, &[("range", &range)])
+            .await;
+        assert_eq!(read.status, 206, "{read:?}");
+        replica[start..end].copy_from_slice(&read.body);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,15 @@
 mod demo;
 #[cfg(debug_assertions)]
 mod faults;
+#[cfg(debug_assertions)]
+mod foreign;
 mod hang_up;
+mod index;
 mod kill;
 mod leftovers;
 mod terminate;
+#[cfg(debug_assertions)]
+mod unmounted;
 
 use std::fs;
 use std::path::Path;

@@ -38,3 +38,18 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         std::thread::sleep(GLANCE);
     }
 }
+
+/// The same for a question that is asked of a daemon.
+///
+/// # Panics
+/// When that takes too long.
+pub async fn until_told(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !done().await {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{what}: not so after {PATIENCE:?}"
+        );
+        tokio::time::sleep(GLANCE).await;
+    }
+}

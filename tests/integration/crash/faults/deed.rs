@@ -1,22 +1,22 @@
 //! What a daemon is killed at, and what has to be true when it runs again.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
+use coriolis_ovm_exporter::sys::attributes;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::FAULT;
 use crate::support::api::{Answer, Api, text};
 use crate::support::node::{Kind, TestNode};
 use crate::support::peace::disorder;
 use crate::support::truth::{Images, Truth, images};
 use crate::support::wait;
 
-/// Names a point to a daemon that is started.
-const FAULT: &str = "CORIOLIS_OVM_EXPORTER_FAULT";
 const VM: &str = "0004fb00000600000000000000000001";
 
 /// Something that a daemon does.
@@ -36,10 +36,12 @@ pub enum Deed {
     Purge,
     /// The newer, at the start.
     Expire,
+    /// The newer, as if the first generation had made it, at the start.
+    Adopt,
 }
 
 impl Deed {
-    pub const ALL: [Deed; 7] = [
+    pub const ALL: [Deed; 8] = [
         Deed::Create,
         Deed::CreateInVain,
         Deed::Compare,
@@ -47,6 +49,7 @@ impl Deed {
         Deed::Delete,
         Deed::Purge,
         Deed::Expire,
+        Deed::Adopt,
     ];
 }
 
@@ -140,7 +143,26 @@ impl Scene {
             let end: jiff::Timestamp = end.parse().unwrap();
             wait::until("the term is over", || jiff::Timestamp::now() > end);
         }
+        if deed == Deed::Adopt {
+            self.forget_newer();
+        }
         self.news();
+    }
+
+    /// Nothing is left of the newer one but its folders and the disks in them.
+    fn forget_newer(&mut self) {
+        let newer = &mut self.known[1];
+        newer.label = Value::Null;
+        for repository in &self.node.repositories {
+            let folder = repository.path().join("CoriolisSnapshots").join(&newer.id);
+            for item in fs::read_dir(folder).unwrap() {
+                let path = item.unwrap().path();
+                attributes::set(&File::open(&path).unwrap(), attributes::IMMUTABLE, false).unwrap();
+                if path.extension().is_some_and(|end| end == "json") {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+        }
     }
 
     /// Does it, for the first time or again, and looks at what there is; an error where the daemon
@@ -173,7 +195,7 @@ impl Scene {
             Deed::Delete => api.try_body(Method::DELETE, &older.path(), "").await?,
             Deed::Purge => api.try_body(Method::DELETE, &path, "").await?,
             // It is done at the start already.
-            Deed::Expire => return Ok(None),
+            Deed::Expire | Deed::Adopt => return Ok(None),
         };
         assert_eq!(asked.status, 200, "{deed:?}: {asked:?}");
         Ok(Some(asked))

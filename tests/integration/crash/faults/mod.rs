@@ -2,11 +2,36 @@
 
 mod deed;
 
+use std::os::unix::process::ExitStatusExt;
+
 use coriolis_ovm_exporter::operations::demo::guest::Random;
 use coriolis_ovm_exporter::snapshots::faults::Point;
 use deed::{Deed, Scene};
+use nix::sys::signal::Signal;
 
+use crate::support::api::Api;
 use crate::support::counts::count;
+use crate::support::node::TestNode;
+
+/// Names a point to a daemon that is started.
+const FAULT: &str = "CORIOLIS_OVM_EXPORTER_FAULT";
+
+/// Starts a daemon that is killed at a point while it does what it is asked.
+pub async fn die_at(node: &mut TestNode, spot: &str, ask: impl AsyncFnOnce(&Api)) {
+    node.start_with(&[(FAULT, spot)]).unwrap();
+    ask(&Api::of(node).await).await;
+    let status = node.take_daemon().wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{spot}");
+    let log = node.log();
+    let point = spot.split(':').next().unwrap();
+    assert!(
+        log.lines()
+            .last()
+            .unwrap()
+            .ends_with(&format!("killed at {point}")),
+        "{spot}: {log}"
+    );
+}
 
 /// A place to be killed at: the point, and its how-manieth passing.
 #[derive(Debug, Clone, Copy)]
