@@ -14,10 +14,11 @@ async fn a_wrong_method_is_told_the_right_ones() {
     for (path, allowed) in [
         ("/auth/login".to_owned(), "POST"),
         ("/node".to_owned(), reading),
+        ("/snapshots".to_owned(), reading),
         ("/vms".to_owned(), reading),
         (format!("/vms/{}", scene.vm.id), reading),
         (snapshots, "DELETE,GET,HEAD,POST"),
-        (scene.path(&scene.first), "DELETE,GET,HEAD"),
+        (scene.path(&scene.first), "DELETE,GET,HEAD,PATCH"),
         (scene.disk(&scene.first), reading),
     ] {
         for method in [
