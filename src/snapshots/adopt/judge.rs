@@ -105,7 +105,9 @@ fn decide(found: &Found, view: &View<'_>) -> Result<Verdict, Obstacle> {
     }
     let noted = found.folders.iter().find_map(|folder| folder.note.as_ref());
     if noted.is_some_and(|note| !note.adopted) {
-        return Err(lasting("it is this program's, and a hand removed its manifest"));
+        return Err(lasting(
+            "it is this program's, and a hand removed its manifest",
+        ));
     }
     let claim = match view.knowledge.of(found.id) {
         Word::Known(record) => view.by_record(found, record)?,
