@@ -21,12 +21,13 @@ for target; do
     berkeley_db | bolt) longest=65536 ;;
     *) longest=4096 ;;
     esac
+    words=fuzz/dictionaries/$target.dict
     corpus=$build/corpus/$target
     log=$build/$target.log
     mkdir -p "$corpus"
     if ! cargo +nightly fuzz run --target-dir "$build" "$target" "$corpus" "fuzz/seeds/$target" -- \
         -max_total_time="$seconds" -timeout=5 -rss_limit_mb=512 -max_len="$longest" \
-        -print_final_stats=1 >"$log" 2>&1; then
+        $([ -e "$words" ] && echo "-dict=$words") -print_final_stats=1 >"$log" 2>&1; then
         tail -n 60 "$log" >&2
         echo "$target: an input breaks it, see above; the whole log: $log" >&2
         exit 1
