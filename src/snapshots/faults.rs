@@ -66,8 +66,6 @@ points! {
     ManifestUnsealed "manifest.unsealed",
     /// A repository's manifest says what was changed, and is sealed again.
     ChangeWritten "change.written",
-    /// A file of the first generation is sealed.
-    AdoptSealed "adopt.sealed",
     /// A snapshot's term is over, and it is locked.
     ExpireLocked "expire.locked",
     /// Manifest and tombstone can be moved.

@@ -157,7 +157,6 @@ impl Snapshots {
         for (disk, opened) in manifest.disks.iter_mut().zip(files) {
             let was_sealed = attributes::is_immutable(&opened.file);
             let sealed = seal::seal(&opened.file, &opened.path, immutable)?;
-            self.faults.pass(Point::AdoptSealed);
             if !was_sealed {
                 sealed_now.push(&opened.file);
             }
