@@ -63,6 +63,17 @@ impl Repository {
         }
     }
 
+    /// Whether an open file lies on the mount that was looked at.
+    #[must_use]
+    pub fn holds(&self, file: &File) -> bool {
+        match &self.mount {
+            Mount::Missing(_) => false,
+            Mount::Mounted { device, .. } => {
+                file.metadata().is_ok_and(|found| found.dev() == *device)
+            }
+        }
+    }
+
     /// The file system's word on itself, where the repository is mounted.
     #[must_use]
     pub fn status(&self) -> Option<&Status> {

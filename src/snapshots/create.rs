@@ -290,7 +290,7 @@ impl Snapshots {
         for repository in repositories {
             let shelf = Shelf::of(&repository.mount_point);
             let lock = shelf
-                .make_directory(manifest, &self.faults)
+                .make_directory(repository, manifest, &self.faults)
                 .map_err(SnapshotError::io(
                     "cannot make",
                     &shelf.directory(manifest.id),

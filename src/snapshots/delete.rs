@@ -81,15 +81,27 @@ pub(super) fn lock_copies(snapshot: &Snapshot, turn: &Turn) -> Result<Vec<Flock>
 /// The file system's; recovery finishes what is left.
 pub(super) fn finish(snapshot: &Snapshot, faults: &Faults) -> Result<(), SnapshotError> {
     let manifest = &snapshot.manifest;
-    for (_, shelf) in snapshot.shelves() {
+    for (repository, shelf) in snapshot.shelves() {
         match shelf.mark_deleting(manifest, faults) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Ok(()) => {}
+            // Gone already, unless it is the whole repository that is gone: a copy there still
+            // says ready, and would be left alone with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && shelf.is_in_reach() => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SnapshotError::Unavailable {
+                    id: manifest.id,
+                    reason: format!(
+                        "repository {repository} with {} was unmounted meanwhile",
+                        shelf.root().display()
+                    ),
+                });
+            }
+            Err(error) => {
                 let directory = shelf.directory(manifest.id);
                 return Err(SnapshotError::io("cannot mark for deletion", &directory)(
                     error,
                 ));
             }
-            _ => {}
         }
     }
     for (repository, shelf) in snapshot.shelves() {
@@ -158,4 +170,54 @@ fn remove_disk(path: &Path, faults: &Faults) -> io::Result<()> {
     shelf::remove_if_there(path)?;
     faults.pass(Point::DeleteDiskGone);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::super::manifest::State;
+    use super::*;
+
+    #[test]
+    fn no_copy_goes_while_another_one_is_out_of_reach() {
+        let (here, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mark = |folder: &Path| fs::write(folder.join(".ovsrepo"), "").unwrap();
+        let place = |id: &str, folder: &Path| json!({ "repository": id, "mount_point": folder });
+        let manifest: Manifest = serde_json::from_value(json!({
+            "version": 1,
+            "id": Uuid::new_v4(),
+            "vm_id": "vm",
+            "created_at": "2026-01-01T00:00:00Z",
+            "state": "ready",
+            "node": "node",
+            "repositories": [place("a", here.path()), place("b", away.path())],
+            "disks": [],
+        }))
+        .unwrap();
+        let faults = Faults::default();
+        mark(here.path());
+        let shelf = Shelf::of(here.path());
+        fs::create_dir_all(shelf.directory(manifest.id)).unwrap();
+        shelf.write_manifest(&manifest, &faults).unwrap();
+
+        // Found while both were mounted; now one is not.
+        let snapshot = Snapshot::made(manifest.clone());
+        let error = finish(&snapshot, &faults).unwrap_err();
+        assert!(
+            matches!(error, SnapshotError::Unavailable { .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("unmounted"), "{error}");
+        let (left, _) = shelf.read_manifest(manifest.id).unwrap();
+        assert_eq!(left.unwrap().state, State::Deleting);
+
+        mark(away.path());
+        fs::create_dir(Shelf::of(away.path()).root()).unwrap();
+        finish(&snapshot, &faults).unwrap();
+        assert!(!shelf.directory(manifest.id).exists());
+    }
 }

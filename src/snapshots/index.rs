@@ -141,9 +141,11 @@ impl Snapshots {
                 self.catalog.forget(id, &repository.id)?;
                 refused(error.to_string())
             }
-            // Deleted between the listing and now.
+            // Deleted between the listing and now, or its repository was unmounted: then it waits.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.catalog.forget(id, &repository.id)?;
+                if repository.is_still_mounted() {
+                    self.catalog.forget(id, &repository.id)?;
+                }
                 Ok(None)
             }
             Err(error) => refused(error.to_string()),

@@ -53,7 +53,7 @@ impl CloneProbe {
         {
             return ability.clone();
         }
-        let ability = attempt(&Shelf::of(root), faults);
+        let ability = attempt(repository, faults);
         if !matches!(ability, Ability::Unknown(_)) {
             lock().insert(root.clone(), (device, ability.clone()));
         }
@@ -65,11 +65,12 @@ impl CloneProbe {
 pub const SCRATCH: &str = ".probe-";
 
 /// Clones a scratch file with content and looks at the clone.
-fn attempt(shelf: &Shelf, faults: &Faults) -> Ability {
+fn attempt(repository: &Repository, faults: &Faults) -> Ability {
+    let shelf = Shelf::of(&repository.mount_point);
     let unknown = |what: &str, error: &io::Error| {
         Ability::Unknown(format!("{what} {}: {error}", shelf.root().display()))
     };
-    if let Err(error) = shelf.make() {
+    if let Err(error) = shelf.make(repository) {
         return unknown("cannot make", &error);
     }
     let name = Uuid::new_v4();

@@ -16,11 +16,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, mkdirat};
 use uuid::Uuid;
 
 use super::faults::{Faults, Point};
 use super::manifest::{self, Manifest, ManifestError};
 use super::probe::SCRATCH;
+use crate::ovm::repository::Repository;
 use crate::sys::attributes;
 use crate::sys::durable;
 use crate::sys::flock::Flock;
@@ -74,6 +77,14 @@ impl Shelf {
         &self.root
     }
 
+    /// Whether the repository is mounted now.
+    #[must_use]
+    pub fn is_in_reach(&self) -> bool {
+        let mount_point = self.root.parent().unwrap_or(&self.root);
+        let repository = Repository::inspect(String::new(), None, mount_point.to_owned());
+        repository.status().is_some()
+    }
+
     /// The directory of a snapshot.
     #[must_use]
     pub fn directory(&self, id: Uuid) -> PathBuf {
@@ -86,22 +97,26 @@ impl Shelf {
         self.root.join(format!("{UNFINISHED}{id}"))
     }
 
-    /// Makes the shelf itself, if it is not there.
+    /// Makes the shelf itself, if it is not there: on the mount that was looked at and on no other.
+    /// A repository may be unmounted at any moment, and nothing may be made below its bare mount
+    /// point; whatever else is made is made below the shelf.
     ///
     /// # Errors
-    /// The file system's; NotADirectory where something else, a symbolic link too, has the name.
-    pub fn make(&self) -> io::Result<()> {
-        match make_private_directory(&self.root) {
-            Ok(()) => {
-                if let Some(parent) = self.root.parent() {
-                    durable::sync_directory(parent)?;
-                }
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                open_directory(&self.root).map(drop)
-            }
-            Err(error) => Err(error),
+    /// The file system's; NotFound where another device is mounted there, or none; NotADirectory
+    /// where something else, a symbolic link too, has the name.
+    pub fn make(&self, repository: &Repository) -> io::Result<()> {
+        let mount = File::open(&repository.mount_point)?;
+        if !repository.holds(&mount) {
+            let text = format!(
+                "{} was unmounted meanwhile",
+                repository.mount_point.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        match mkdirat(&mount, DIRECTORY, Mode::S_IRWXU) {
+            Ok(()) => mount.sync_all(),
+            Err(Errno::EEXIST) => open_directory(&self.root).map(drop),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -214,8 +229,13 @@ impl Shelf {
     ///
     /// # Errors
     /// The file system's; nothing is left then.
-    pub fn make_directory(&self, manifest: &Manifest, faults: &Faults) -> io::Result<Flock> {
-        self.make()?;
+    pub fn make_directory(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        faults: &Faults,
+    ) -> io::Result<Flock> {
+        self.make(repository)?;
         let hidden = self.unfinished(manifest.id);
         let made = self.make_hidden(&hidden).and_then(|lock| {
             faults.pass(Point::DirectoryHidden);
@@ -524,4 +544,30 @@ fn stamp_of(metadata: &fs::Metadata) -> Stamp {
         metadata.mtime(),
         metadata.mtime_nsec()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ovm::repository::Mount;
+
+    #[test]
+    fn nothing_is_made_below_a_mount_point_that_has_lost_its_mount() {
+        let bare = tempfile::tempdir().unwrap();
+        fs::write(bare.path().join(".ovsrepo"), "OVS_REPO_ALIAS=x\n").unwrap();
+        let mut repository = Repository::inspect("r".into(), None, bare.path().to_owned());
+        let shelf = Shelf::of(bare.path());
+        let Mount::Mounted { device, .. } = &mut repository.mount else {
+            panic!("{repository:?}")
+        };
+        *device += 1;
+        let error = shelf.make(&repository).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        assert!(!shelf.root().exists());
+
+        let repository = Repository::inspect("r".into(), None, bare.path().to_owned());
+        shelf.make(&repository).unwrap();
+        shelf.make(&repository).unwrap();
+        assert!(shelf.root().is_dir());
+    }
 }

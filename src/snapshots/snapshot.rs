@@ -229,8 +229,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`SnapshotError::Changed`] where it is another file or was written to,
-    /// [`SnapshotError::Unknown`] where the whole snapshot has been deleted meanwhile; the file
-    /// system's.
+    /// [`SnapshotError::Unknown`] where the whole snapshot has been deleted meanwhile,
+    /// [`SnapshotError::Unavailable`] where its repository was unmounted; the file system's.
     pub fn open(&self, disk: &Disk) -> Result<UncachedFile, SnapshotError> {
         let changed = |reason: String| SnapshotError::Changed {
             id: self.id(),
@@ -242,7 +242,15 @@ impl Snapshot {
         };
         let file = match UncachedFile::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(if self.is_going(disk) {
+                return Err(if !self.is_mounted(disk) {
+                    SnapshotError::Unavailable {
+                        id: self.id(),
+                        reason: format!(
+                            "{} is gone with its repository, which was unmounted meanwhile",
+                            path.display()
+                        ),
+                    }
+                } else if self.is_going(disk) {
                     SnapshotError::Unknown {
                         vm_id: self.manifest.vm_id.clone(),
                         id: self.id().to_string(),
@@ -259,6 +267,12 @@ impl Snapshot {
             None => Ok(file),
             Some(reason) => Err(changed(reason)),
         }
+    }
+
+    /// Whether the repository that holds a disk is mounted now.
+    fn is_mounted(&self, disk: &Disk) -> bool {
+        let mount_point = self.mount_point(disk);
+        mount_point.is_some_and(|mount_point| Shelf::of(&mount_point).is_in_reach())
     }
 
     /// Whether the copy that holds a disk is being deleted, or is.

@@ -17,6 +17,7 @@ mod host;
 mod node;
 mod orders;
 mod scenario;
+mod wire;
 
 use std::process::ExitCode;
 

@@ -97,6 +97,24 @@ pub const SCENARIOS: &[Scenario] = &[
         drive: host::served::drive,
         run: guest::node::run,
     },
+    Scenario {
+        name: "power",
+        images: &both(256 * MIB),
+        drive: host::power::drive,
+        run: guest::power::run,
+    },
+    Scenario {
+        name: "lost-writes",
+        images: &both(256 * MIB),
+        drive: host::lost_writes::drive,
+        run: guest::power::run,
+    },
+    Scenario {
+        name: "sick",
+        images: &both(256 * MIB),
+        drive: host::boot_with_mapper,
+        run: guest::sick::run,
+    },
 ];
 
 /// A disk of a pool.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use coriolis_ovm_exporter::snapshots::{Method, Refine};
+use coriolis_ovm_exporter::snapshots::{Method, Refine, SnapshotError};
 use rand::Rng;
 
 use super::super::support::node::Kind;
@@ -85,4 +85,24 @@ fn run(kind: Kind) {
 fn write_some(path: &std::path::Path, byte: u8, offset: u64) {
     let disk = File::options().write(true).open(path).unwrap();
     disk.write_all_at(&[byte; 65_536], offset).unwrap();
+}
+
+/// That a snapshot is gone would have its client copy everything anew.
+#[test]
+fn a_base_whose_repository_is_unmounted_is_not_said_to_be_gone() {
+    let mut ground = Kind::Xfs.make(512 << 20);
+    let house = House::over(&[&ground]);
+    let path = disk_in(&ground, "disk.img");
+    fs::write(&path, [7; 8192]).unwrap();
+    let snapshot = house.take(&path);
+    let found = house.find(&snapshot).unwrap();
+    ground.mount().unwrap().unmount().unwrap();
+    let error = found.open(&found.manifest.disks[0]).unwrap_err();
+    assert!(
+        matches!(error, SnapshotError::Unavailable { .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("unmounted"), "{error}");
+    ground.mount().unwrap().mount().unwrap();
+    found.open(&found.manifest.disks[0]).unwrap();
 }

@@ -13,7 +13,7 @@ use nix::libc;
 use super::{mapped, noise};
 
 const BLOCK: u64 = 4096;
-/// A disk never grows past this.
+/// A disk never grows past this, where nothing else is said.
 const LARGEST: u64 = 12 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ const DEEDS: [Deed; 11] = [
 pub struct Disk {
     pub path: PathBuf,
     file: File,
+    /// It never grows past this.
+    largest: u64,
     pub random: Random,
     /// Since the last [`Disk::work`] began, for a failure's report.
     pub story: Vec<String>,
@@ -60,23 +62,35 @@ pub struct Disk {
 impl Disk {
     /// A new disk, partly written.
     pub fn new(path: PathBuf, random: Random) -> Disk {
+        assert!(!path.exists());
+        Disk::there(path, random, LARGEST)
+    }
+
+    /// The disk as it was left, or a new one.
+    pub fn there(path: PathBuf, random: Random, largest: u64) -> Disk {
+        // Half of a replacement, when the power went.
+        let _ = fs::remove_file(path.with_extension("new"));
         let file = File::options()
             .read(true)
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(false)
             .open(&path)
             .unwrap();
         let mut disk = Disk {
             path,
             file,
+            largest,
             random,
             story: Vec::new(),
             deeds: 0,
         };
-        let size = 1 + disk.random.below(8 << 20);
-        disk.file.set_len(size).unwrap();
-        for _ in 0..8 {
-            disk.act(Deed::Write);
+        if disk.size() == 0 {
+            let size = 1 + disk.random.below(largest * 2 / 3);
+            disk.file.set_len(size).unwrap();
+            for _ in 0..8 {
+                disk.act(Deed::Write);
+            }
         }
         disk
     }
@@ -133,7 +147,7 @@ impl Disk {
         match deed {
             Deed::Write => {
                 // Also past the end.
-                let length = self.length().min(LARGEST - offset);
+                let length = self.length().min(self.largest - offset);
                 let bytes = self.some_bytes(length);
                 self.file.write_all_at(&bytes, offset).unwrap();
                 told = format!("Write {offset}+{length}");
@@ -169,7 +183,7 @@ impl Disk {
                 told = format!("Shorten to {size}");
             }
             Deed::Grow => {
-                let size = (self.size() + 4 * self.length()).min(LARGEST);
+                let size = (self.size() + 4 * self.length()).min(self.largest);
                 self.file.set_len(size).unwrap();
                 told = format!("Grow to {size}");
             }
@@ -197,7 +211,7 @@ impl Disk {
 
     /// A part of what is allocated is written too.
     fn preallocate(&mut self, offset: u64) -> String {
-        let length = self.length().min(LARGEST - offset);
+        let length = self.length().min(self.largest - offset);
         let keep = match self.random.below(2) {
             0 => FallocateFlags::FALLOC_FL_KEEP_SIZE,
             _ => FallocateFlags::empty(),

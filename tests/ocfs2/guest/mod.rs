@@ -1,8 +1,10 @@
 //! What runs in the machine, as root, with nothing but a kernel and busybox around.
 
+mod aftermath;
 mod clones;
 pub mod differential;
 mod disk;
+mod estate;
 pub mod exactness;
 pub mod facts;
 pub mod floor;
@@ -10,16 +12,21 @@ mod house;
 mod life;
 pub mod lifecycle;
 mod mapped;
+mod mapper;
 mod membership;
 mod mount;
 mod network;
 pub mod node;
+pub mod power;
 pub mod refusals;
 mod replica;
+pub mod sick;
 mod watch;
+mod wire;
 mod without_ficlone;
 
 use std::fs;
+use std::panic;
 use std::path::Path;
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
@@ -35,6 +42,15 @@ pub fn run(scenario: &Scenario) {
         println!("Linux {}", kernel.trim());
     }
     (scenario.run)(&brief);
+}
+
+/// A thread that fails ends the others, which would wait for it.
+fn fail_at_once() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |what| {
+        report(what);
+        std::process::exit(101);
+    }));
 }
 
 /// Every file system of the scenario, mounted one after the other.

@@ -3,7 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
+
+/// Options for a node of its own.
+pub const DEFAULT: &str = "heartbeat=none";
+/// With these a journal commit, and so an fsync, flushes the disk's cache. By default OCFS2 never
+/// does: it leaves that to storage that needs no flush.
+pub const BARRIER: &str = "heartbeat=none,barrier=1";
 
 #[derive(Debug)]
 pub struct Mount {
@@ -16,7 +22,7 @@ pub struct Mount {
 impl Mount {
     /// Mounts a disk's OCFS2 as a node of its own would.
     pub fn ocfs2(device: &Path, point: &Path) -> Mount {
-        Mount::with(device, point, "heartbeat=none")
+        Mount::with(device, point, DEFAULT)
     }
 
     /// The same, as a node of a cluster or not.
@@ -45,8 +51,32 @@ impl Mount {
         self.mounted = true;
     }
 
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+
+    /// Unmounts it, if it is mounted.
     pub fn unmount(&mut self) {
-        umount(&self.point).unwrap();
+        if self.mounted {
+            umount(&self.point).unwrap();
+            self.mounted = false;
+        }
+    }
+
+    /// Changes between read-only and not, in place.
+    pub fn remount(&self, flags: MsFlags) -> nix::Result<()> {
+        let none = None::<&str>;
+        let flags = flags | MsFlags::MS_REMOUNT;
+        mount(none, &self.point, none, flags, Some(self.options))
+    }
+
+    /// Takes the name away from whatever is in use still.
+    pub fn detach(&self) {
+        umount2(&self.point, MntFlags::MNT_DETACH).unwrap();
+    }
+
+    /// What it was is gone already.
+    pub fn forget(&mut self) {
         self.mounted = false;
     }
 

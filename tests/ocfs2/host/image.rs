@@ -13,7 +13,7 @@ const BLOCK: u64 = 4096;
 const SECTOR: u64 = 512;
 
 /// An image with an OCFS2.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FileSystem {
     pub path: PathBuf,
     pub image: Image,

@@ -29,6 +29,8 @@ pub struct Plan<'p> {
     pub payload: &'p Path,
     /// `/dev/vdb`, `/dev/vdc`, …
     pub disks: &'p [&'p Path],
+    /// Where the writes of each disk are logged (see `write_log`); empty where they are not.
+    pub logs: &'p [PathBuf],
     /// Other machines have the same disks.
     pub shared: bool,
     /// More arguments for qemu, such as a network.
@@ -59,7 +61,8 @@ impl Machine {
             .arg(plan.setup.join("initramfs"))
             .arg("-append")
             .arg(format!(
-                "console=ttyS0 quiet loglevel=6 panic=-1 modules={}",
+                // A busy host is late with the timer that the kernel would check.
+                "console=ttyS0 quiet loglevel=6 panic=-1 no_timer_check modules={}",
                 plan.modules.join(",")
             ))
             .arg("-serial")
@@ -75,10 +78,23 @@ impl Machine {
             } else {
                 ("cache=unsafe", "")
             };
-            let options = format!("format=raw,if=none,id=d{at},{cache}");
-            qemu.arg("-drive")
-                .arg(format!("file={},{options}", disk.display()))
-                .arg("-device")
+            let log = at.checked_sub(1).and_then(|at| plan.logs.get(at));
+            if let Some(log) = log {
+                for (name, path) in [("image", *disk), ("log", log.as_path())] {
+                    qemu.arg("-blockdev").arg(format!(
+                        "driver=file,node-name={name}{at},cache.no-flush=on,filename={}",
+                        path.display()
+                    ));
+                }
+                qemu.arg("-blockdev").arg(format!(
+                    "driver=blklogwrites,node-name=d{at},file=image{at},log=log{at}"
+                ));
+            } else {
+                let options = format!("format=raw,if=none,id=d{at},{cache}");
+                qemu.arg("-drive")
+                    .arg(format!("file={},{options}", disk.display()));
+            }
+            qemu.arg("-device")
                 .arg(format!("virtio-blk-pci,drive=d{at}{share}"));
         }
         let started = Instant::now();
@@ -165,6 +181,12 @@ impl Machine {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Takes the power away; gives what the payload had said and nobody has heard yet.
+    pub fn cut_off(&mut self) -> Vec<String> {
+        self.kill();
+        self.lines.iter().collect()
     }
 
     /// Stops its clocks and processors, or lets them run on.

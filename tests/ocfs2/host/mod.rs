@@ -3,11 +3,16 @@
 pub mod cluster;
 pub mod floor;
 pub mod image;
+mod ledger;
+pub mod lost_writes;
 pub mod machine;
 mod node;
 mod node_files;
+mod partner;
 mod payload;
+pub mod power;
 pub mod served;
+mod write_log;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,11 +91,33 @@ pub fn run(names: &[String]) -> anyhow::Result<()> {
 /// Boots the scenario's machine with its images, waits for its end, and has every file system
 /// checked.
 pub fn boot_once(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
+    boot_with(lab, scenario, Equipment::default())
+}
+
+/// The same, for a machine that can make its disks fail.
+pub fn boot_with_mapper(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
+    let mapper = Equipment {
+        modules: &["flakey"],
+        ..Equipment::default()
+    };
+    boot_with(lab, scenario, mapper)
+}
+
+fn boot_with(lab: &Lab, scenario: &Scenario, equipment: Equipment<'_>) -> anyhow::Result<()> {
     let disks = lab.make_images(scenario)?;
-    let mut machine = lab.boot(scenario, &disks)?;
+    let mut machine = lab.boot_equipped(scenario, &disks, equipment)?;
     machine.finish(lab.patience())?;
     println!("  booted in {:.1} s", machine.boot_time().as_secs_f64());
     disks.iter().try_for_each(FileSystem::check)
+}
+
+/// What a machine has besides its disks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Equipment<'e> {
+    /// Lists of modules besides `base`.
+    pub modules: &'e [&'e str],
+    /// Where the writes of each disk are logged.
+    pub logs: &'e [PathBuf],
 }
 
 impl Lab {
@@ -131,8 +158,22 @@ impl Lab {
             .collect()
     }
 
+    /// Where a scenario may put more than its images.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts a machine that runs the scenario's inner part on these file systems.
     pub fn boot(&self, scenario: &Scenario, disks: &[FileSystem]) -> anyhow::Result<Machine> {
+        self.boot_equipped(scenario, disks, Equipment::default())
+    }
+
+    pub fn boot_equipped(
+        &self,
+        scenario: &Scenario,
+        disks: &[FileSystem],
+        equipment: Equipment<'_>,
+    ) -> anyhow::Result<Machine> {
         let brief = self.brief(disks, None);
         let payload = payload::pack(&self.payload()?, scenario, &brief)?;
         Machine::boot(&Plan {
@@ -140,7 +181,8 @@ impl Lab {
             setup: &self.setup,
             processors: 2,
             memory: 768,
-            modules: &[],
+            modules: equipment.modules,
+            logs: equipment.logs,
             log: &self.folder.path().join("kernel.log"),
             payload: &payload,
             disks: &paths(disks),

@@ -126,6 +126,7 @@ impl<'l> Site<'l> {
             log: &self.lab.folder.path().join(format!("kernel-{name}.log")),
             payload: &self.payload,
             disks: &paths(self.disks),
+            logs: &[],
             shared,
             extra: &self.network,
         })?;
