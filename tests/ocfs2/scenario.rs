@@ -28,6 +28,13 @@ pub struct Scenario {
     pub run: fn(&Brief),
 }
 
+impl Scenario {
+    /// Whether several machines share its disks.
+    pub fn is_pool(&self) -> bool {
+        self.images.iter().any(|image| image.nodes > 1)
+    }
+}
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 

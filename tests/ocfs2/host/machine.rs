@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::control::Control;
 use crate::orders::MARK;
 
 /// What a machine is made of.
@@ -40,6 +41,7 @@ pub struct Plan<'p> {
 /// A running machine; killed when dropped.
 pub struct Machine {
     child: Child,
+    control: Control,
     input: ChildStdin,
     lines: Receiver<String>,
     log: PathBuf,
@@ -49,6 +51,8 @@ pub struct Machine {
 
 impl Machine {
     pub fn boot(plan: &Plan<'_>) -> anyhow::Result<Machine> {
+        // A slow console would keep a pool's node from its heartbeat.
+        let loud = if plan.shared { "" } else { "loglevel=6 " };
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"])
             .args(["-smp", &plan.processors.to_string()])
@@ -62,7 +66,7 @@ impl Machine {
             .arg("-append")
             .arg(format!(
                 // A busy host is late with the timer that the kernel would check.
-                "console=ttyS0 quiet loglevel=6 panic=-1 no_timer_check modules={}",
+                "console=ttyS0 quiet {loud}panic=-1 no_timer_check modules={}",
                 plan.modules.join(",")
             ))
             .arg("-serial")
@@ -97,6 +101,8 @@ impl Machine {
             qemu.arg("-device")
                 .arg(format!("virtio-blk-pci,drive=d{at}{share}"));
         }
+        let control = Control::new();
+        qemu.args(control.arguments());
         let started = Instant::now();
         let mut child = qemu
             .args(plan.extra)
@@ -125,6 +131,7 @@ impl Machine {
         });
         Ok(Machine {
             child,
+            control,
             input,
             lines,
             log: plan.log.to_owned(),
@@ -194,6 +201,11 @@ impl Machine {
         let id = i32::try_from(self.child.id())?;
         let signal = if on { Signal::SIGSTOP } else { Signal::SIGCONT };
         Ok(kill(Pid::from_raw(id), signal)?)
+    }
+
+    /// Makes `/dev/vdb` slow.
+    pub fn slow_disk(&self) -> anyhow::Result<()> {
+        self.control.slow_down("d1")
     }
 
     /// Waits until it has ended by itself, however that is.

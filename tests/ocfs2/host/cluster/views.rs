@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
     with_pool(lab, scenario, |lab, pool| {
         let (vm, disks) = pool.make_machine(lab.seed, 1, &[4 * MIB, MIB])?;
-        for round in 0..lab.count(3, 30) {
+        for round in 0..lab.count(2, 30) {
             for (here, there) in [(0, 1), (1, 0)] {
                 let seed = lab.seed.wrapping_add(u64::from(round));
                 once(pool, &vm, &disks[0], seed, here, there)?;
