@@ -8,7 +8,7 @@ use super::commanding::Run;
 use super::line::Task;
 use super::pausing::{LIST_LIMIT, WATCH};
 use super::process::run_command;
-use super::record::{self, Content, Record};
+use super::record::{self, Content, Found, Record};
 use super::toolstack;
 use crate::ovm::domains::DomainState;
 
@@ -30,8 +30,9 @@ enum Standing {
     Held(String),
 }
 
-/// Lets go of all that guards have left, looking again until nothing is left or `patience` has
-/// passed. True when nothing is left. Calls `at_rest` as soon as nothing is held.
+/// Lets go of all that guards have left, looking again until there is no record any more or
+/// `patience` has passed. True when nothing is held by a dead guard. Calls `at_rest` as soon as that
+/// is so.
 pub(super) fn release_all(
     folder: &Path,
     programs: &[PathBuf],
@@ -43,19 +44,21 @@ pub(super) fn release_all(
     let mut told = Vec::new();
     loop {
         let mut held = Vec::new();
-        let mut watched = false;
-        let left = record::left_behind(folder).unwrap_or_else(|error| {
+        let found = record::look(folder).unwrap_or_else(|error| {
             held.push(format!("cannot look at {}: {error}", folder.display()));
-            Vec::new()
+            Found::default()
         });
-        for record in left {
+        // Until the guard is done, or turns out to be dead.
+        let mut watched = found.living;
+        for record in found.left {
             match release(record, programs) {
                 Standing::Over => {}
                 Standing::Watched => watched = true,
                 Standing::Held(reason) => held.push(reason),
             }
         }
-        if held.is_empty() {
+        let at_peace = held.is_empty();
+        if at_peace {
             if let Some(at_rest) = at_rest.take() {
                 at_rest();
             }
@@ -71,7 +74,7 @@ pub(super) fn release_all(
             }
         }
         if Instant::now() >= deadline {
-            return false;
+            return at_peace;
         }
         thread::sleep(REST);
     }
