@@ -223,3 +223,35 @@ fn over(record: Record) -> Standing {
         Err(error) => Standing::Held(format!("cannot remove the pause record {path}: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// A guard that has been killed may hold its lock for a moment yet, while a daemon that starts
+    /// looks for what is left.
+    #[test]
+    fn a_guard_that_dies_after_the_first_look_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_owned();
+        let task = Task::Pause {
+            domain: "a".to_owned(),
+            programs: Vec::new(),
+        };
+        let record = Record::claim(&folder, &task).unwrap().unwrap();
+        let path = record.path().to_owned();
+        let (at_rest, looked) = channel();
+        let looking = thread::spawn(move || {
+            let rest = || at_rest.send(()).unwrap();
+            release_all(&folder, &[], Duration::from_secs(60), rest)
+        });
+        // What a living guard holds is its own to let go of.
+        looked.recv().unwrap();
+        assert!(path.exists());
+        drop(record);
+        assert!(looking.join().unwrap());
+        assert!(!path.exists());
+    }
+}
