@@ -150,18 +150,19 @@ impl Hold {
 
     fn wait_until_held(&mut self, limit: Duration) -> Result<(), NotHeld> {
         let deadline = Instant::now() + limit;
-        let mut expired = false;
+        let mut ended = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.next(left).map_err(NotHeld::failed)? {
                 Said::Held(_) => return Ok(()),
                 Said::Refused(refusal, reason) => return Err(NotHeld { refusal, reason }),
-                Said::LettingGo(cause) => expired |= cause == Cause::Expired,
+                Said::LettingGo(cause) => ended = Some(cause),
                 Said::LetGo(_) => {
-                    return Err(NotHeld::failed(if expired {
-                        "pausing it took longer than [snapshots] max_pause"
-                    } else {
-                        "the guard let go before it said that it holds"
+                    return Err(NotHeld::failed(match ended {
+                        Some(Cause::Expired) => {
+                            "pausing it took longer than [snapshots] max_pause".to_owned()
+                        }
+                        cause => why(cause.unwrap_or(Cause::Failed)),
                     }));
                 }
                 Said::Ready | Said::Warning(_) | Said::Note(_) => {}

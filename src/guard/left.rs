@@ -8,7 +8,7 @@ use super::commanding::Run;
 use super::line::Task;
 use super::pausing::{LIST_LIMIT, WATCH};
 use super::process::run_command;
-use super::record::{self, Content, Record};
+use super::record::{self, Content, Found, Record};
 use super::toolstack;
 use crate::ovm::domains::DomainState;
 
@@ -30,8 +30,9 @@ enum Standing {
     Held(String),
 }
 
-/// Lets go of all that guards have left, looking again until nothing is left or `patience` has
-/// passed. True when nothing is left. Calls `at_rest` as soon as nothing is held.
+/// Lets go of all that guards have left, looking again until there is no record any more or
+/// `patience` has passed. True when nothing is held by a dead guard. Calls `at_rest` as soon as that
+/// is so.
 pub(super) fn release_all(
     folder: &Path,
     programs: &[PathBuf],
@@ -43,19 +44,21 @@ pub(super) fn release_all(
     let mut told = Vec::new();
     loop {
         let mut held = Vec::new();
-        let mut watched = false;
-        let left = record::left_behind(folder).unwrap_or_else(|error| {
+        let found = record::look(folder).unwrap_or_else(|error| {
             held.push(format!("cannot look at {}: {error}", folder.display()));
-            Vec::new()
+            Found::default()
         });
-        for record in left {
+        // Until the guard is done, or turns out to be dead.
+        let mut watched = found.living;
+        for record in found.left {
             match release(record, programs) {
                 Standing::Over => {}
                 Standing::Watched => watched = true,
                 Standing::Held(reason) => held.push(reason),
             }
         }
-        if held.is_empty() {
+        let at_peace = held.is_empty();
+        if at_peace {
             if let Some(at_rest) = at_rest.take() {
                 at_rest();
             }
@@ -71,7 +74,7 @@ pub(super) fn release_all(
             }
         }
         if Instant::now() >= deadline {
-            return false;
+            return at_peace;
         }
         thread::sleep(REST);
     }
@@ -218,5 +221,37 @@ fn over(record: Record) -> Standing {
     match record.remove() {
         Ok(()) => Standing::Over,
         Err(error) => Standing::Held(format!("cannot remove the pause record {path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// A guard that has been killed may hold its lock for a moment yet, while a daemon that starts
+    /// looks for what is left.
+    #[test]
+    fn a_guard_that_dies_after_the_first_look_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_owned();
+        let task = Task::Pause {
+            domain: "a".to_owned(),
+            programs: Vec::new(),
+        };
+        let record = Record::claim(&folder, &task).unwrap().unwrap();
+        let path = record.path().to_owned();
+        let (at_rest, looked) = channel();
+        let looking = thread::spawn(move || {
+            let rest = || at_rest.send(()).unwrap();
+            release_all(&folder, &[], Duration::from_secs(60), rest)
+        });
+        // What a living guard holds is its own to let go of.
+        looked.recv().unwrap();
+        assert!(path.exists());
+        drop(record);
+        assert!(looking.join().unwrap());
+        assert!(!path.exists());
     }
 }

@@ -77,10 +77,14 @@ pub(super) fn hold(node: &mut impl Surroundings, max_pause: Duration) {
     let failure = match &attempt {
         Attempt::Paused | Attempt::PausedAfterAll => {
             let since = node.now();
-            if since < deadline {
+            // Meanwhile there may have been a reason already: then nothing is to be begun.
+            let heard = node.listen(since);
+            if heard.is_none() && since < deadline {
                 node.say(Said::Held(since));
             }
-            let cause = node.listen(deadline).unwrap_or(Cause::Expired);
+            let cause = heard
+                .or_else(|| node.listen(deadline))
+                .unwrap_or(Cause::Expired);
             node.say(Said::LettingGo(cause));
             None
         }

@@ -210,6 +210,22 @@ fn every_reason_ends_it_and_so_does_time() {
 }
 
 #[test]
+fn a_reason_during_the_pause_call_comes_before_the_clones() {
+    for (how, late) in [(Pausing::Well, 15), (Pausing::ThenHangs, 1000)] {
+        let done = Fake {
+            pausing: vec![how],
+            heard: Some((at(late), Cause::Signal(15))),
+            ..Fake::running()
+        }
+        .run();
+        let held = done.said.iter().any(|said| matches!(said, Said::Held(_)));
+        assert!(!held, "{how:?}: {:?}", done.said);
+        assert!(done.said.contains(&Said::LettingGo(Cause::Signal(15))));
+        assert_eq!(done.state, DomainState::Running);
+    }
+}
+
+#[test]
 fn only_what_runs_here_is_paused_and_unpaused() {
     for (state, expected) in [
         (DomainState::Paused, Refusal::PausedBefore),

@@ -163,26 +163,36 @@ impl Record {
     }
 }
 
-/// The records that no living guard has. What is not one, and is nobody's, is removed on the way.
+/// What a look into the folder finds.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The records that no living guard has.
+    pub(super) left: Vec<Record>,
+    /// Whether there are others. A guard that has just been killed may hold its lock for a moment.
+    pub(super) living: bool,
+}
+
+/// Looks for records. What is not one, and is nobody's, is removed on the way.
 ///
 /// # Errors
 /// The file system's. A folder that is not there holds none.
-pub(super) fn left_behind(folder: &Path) -> io::Result<Vec<Record>> {
+pub(super) fn look(folder: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
     let items = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
         other => other?,
     };
-    let mut left = Vec::new();
     for item in items {
         let item = item?;
         if !item.file_type()?.is_file() {
             continue;
         }
-        let Some(record) = Record::lock(&item.path())? else {
-            continue;
-        };
         let name = item.file_name();
         let name = name.to_string_lossy();
+        let Some(record) = Record::lock(&item.path())? else {
+            found.living = true;
+            continue;
+        };
         if name.starts_with(FRESH) {
             // A younger one may be about to be locked by its guard.
             let age = record.file.metadata()?.modified()?.elapsed();
@@ -190,10 +200,10 @@ pub(super) fn left_behind(folder: &Path) -> io::Result<Vec<Record>> {
                 record.remove()?;
             }
         } else if name.starts_with("pause-") || name.starts_with("command-") {
-            left.push(record);
+            found.left.push(record);
         }
     }
-    Ok(left)
+    Ok(found)
 }
 
 /// The record of one task, if no living guard has it.
@@ -277,7 +287,9 @@ mod tests {
         }
         fs::write(folder.join("notes.txt"), "not ours").unwrap();
         fs::create_dir(folder.join("pause-folder")).unwrap();
-        let mut left = left_behind(folder).unwrap();
+        let found = look(folder).unwrap();
+        assert!(found.living);
+        let mut left = found.left;
         left.sort_by(|one, other| one.path().cmp(other.path()));
         let read: Vec<_> = left.iter_mut().map(|one| one.read().unwrap()).collect();
         let [Some(dead), None] = &read[..] else {
@@ -301,11 +313,11 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for length in [0, 1, whole.len() / 2, whole.len() - 1] {
             fs::write(&path, &whole[..length]).unwrap();
-            let mut record = left_behind(folder.path()).unwrap().remove(0);
+            let mut record = look(folder.path()).unwrap().left.remove(0);
             assert_eq!(record.read().unwrap(), None, "{length}");
         }
         fs::write(&path, "{}\n").unwrap();
-        let error = left_behind(folder.path()).unwrap().remove(0).read();
+        let error = look(folder.path()).unwrap().left.remove(0).read();
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
