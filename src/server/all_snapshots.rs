@@ -11,7 +11,7 @@ use super::query::SpaceQuery;
 use super::state::{Shared, in_turn};
 use crate::protocol;
 
-/// `GET /api/v1/snapshots`, oldest first.
+/// `GET /api/v1/snapshots`, oldest first, then the folders that belong to no machine.
 pub(super) async fn list(
     State(app): State<Shared>,
     Parameters(query): Parameters<SpaceQuery>,
@@ -23,14 +23,13 @@ pub(super) async fn list(
         // Reading every map may take its time.
         turn.take()?;
         let now = Timestamp::now();
-        let entries = snapshots
-            .iter()
-            .map(|snapshot| {
-                let exclusive = with_space.then(|| snapshot.exclusive_bytes()).flatten();
-                present::entry(snapshot, now, exclusive)
-            })
-            .collect();
-        Ok::<_, ApiError>(Json(entries))
+        let known = snapshots.iter().map(|snapshot| {
+            let exclusive = with_space.then(|| snapshot.exclusive_bytes()).flatten();
+            present::entry(snapshot, now, exclusive)
+        });
+        let unmatched = app.snapshots.unmatched();
+        let entries = known.chain(unmatched.iter().map(present::unmatched_entry));
+        Ok::<_, ApiError>(Json(entries.collect()))
     })
     .await
 }

@@ -12,6 +12,7 @@ use crate::ovm::repository::{Mount, Repository};
 use crate::protocol;
 use crate::snapshots::{
     Ability, Comparison, DiskComparison, DiskVerdict, Method, Need, Snapshot, Standing,
+    UnmatchedFolder,
 };
 
 /// A virtual machine with what is known of its disks and snapshots.
@@ -198,6 +199,26 @@ pub(super) fn entry(
             .collect(),
         size: manifest.disks.iter().map(|disk| disk.size).sum(),
         exclusive_bytes,
+    }
+}
+
+/// A folder that is named like a snapshot and is none, in the list of all.
+pub(super) fn unmatched_entry(folder: &UnmatchedFolder) -> protocol::SnapshotEntry {
+    protocol::SnapshotEntry {
+        id: folder.id,
+        vm_id: None,
+        state: protocol::SnapshotState::Unmatched,
+        reason: Some(format!("{}: {}", folder.path.display(), folder.reason)),
+        created_at: None,
+        age_seconds: None,
+        label: None,
+        expires_at: None,
+        consistency: protocol::Consistency::None,
+        adopted: false,
+        node: None,
+        disks: folder.files.clone(),
+        size: folder.size,
+        exclusive_bytes: None,
     }
 }
 

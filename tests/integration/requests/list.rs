@@ -67,6 +67,27 @@ async fn all_snapshots_are_listed_with_what_deleting_them_would_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_belongs_to_nobody_is_listed_behind_the_others() {
+    let node = TestNode::new(&[Kind::Xfs]).await;
+    let vm = node.machine(0, 1, &[4096]);
+    let api = Api::of(&node).await;
+    let snapshot = take(&api, &vm.id, json!({})).await;
+    let shelf = node.repositories[0].path().join("CoriolisSnapshots");
+    let id = "0d1e2f30-0000-4000-8000-000000000001";
+    std::fs::create_dir(shelf.join(id)).unwrap();
+    std::fs::write(shelf.join(id).join("nobodys.img"), [1; 5000]).unwrap();
+    let all = api.json("/snapshots").await;
+    assert_eq!(all[0]["id"], snapshot["id"]);
+    let unmatched = &all[1];
+    assert_eq!(unmatched["id"], id);
+    assert_eq!(unmatched["state"], "unmatched");
+    assert_eq!(unmatched["vm_id"], Value::Null);
+    assert_eq!(unmatched["disks"], json!(["nobodys.img"]));
+    assert_eq!(unmatched["size"], 5000);
+    assert!(text(&unmatched["reason"]).contains(id), "{unmatched}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_cannot_be_used_is_listed_with_the_reason() {
     let mut node = TestNode::new(&[Kind::Xfs, Kind::Xfs]).await;
     let vm = node.machine(1, 1, &[4096]);
