@@ -257,7 +257,7 @@ fn damaged_files_end() {
         &tree([("Snapshot", Cell::Bucket(snapshots))]),
     );
     assert_eq!(records::read(Cursor::new(&good)).unwrap().records.len(), 60);
-    for _ in 0..count(500, 100_000) {
+    for _ in 0..count(500, 10_000) {
         let mut file = good.clone();
         for _ in 0..random.random_range(1..8) {
             let at = random.random_range(0..file.len());

@@ -96,7 +96,7 @@ fn any_tree() -> impl Strategy<Value = Tree> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(crate::support::counts::count(20, 2000)))]
+    #![proptest_config(ProptestConfig::with_cases(crate::support::counts::count(20, 200)))]
 
     #[test]
     fn any_tree_is_read_back(root in any_tree(), per_node in 1_usize..30, inline: bool) {
