@@ -3,6 +3,8 @@
 //! The first generation's fields keep their names and meanings; ours are added beside them.
 //! Everything is optional on the way in that an older daemon does not send.
 
+#[cfg(feature = "client")]
+pub mod delta;
 pub mod duration;
 mod error;
 mod login;
