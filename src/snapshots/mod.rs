@@ -28,13 +28,14 @@ mod snapshot;
 mod stall;
 mod subject;
 mod turn;
+mod walk;
 mod wish;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use adopt::{Orphans, Removed, UnmatchedFolder};
-pub use compare::{Comparison, DiskComparison, Method, Refine};
+pub use compare::{Comparison, DiskComparison, Method, OnBaseLost, Question, Refine};
 pub use create::{Subject, SubjectDisk};
 pub use error::SnapshotError;
 pub use naming::disk_names;
@@ -43,6 +44,7 @@ pub use recover::Recovered;
 pub use snapshot::{Snapshot, Standing};
 pub use subject::{DiskVerdict, Need, Obstacle};
 pub use turn::Turn;
+pub use walk::{Stretch, Walk};
 pub use wish::{Change, Wish};
 
 use crate::config;
