@@ -5,15 +5,18 @@
 
 #[cfg(feature = "client")]
 pub mod delta;
+mod disk_reads;
 pub mod duration;
 mod error;
 mod login;
 mod node;
+pub mod rbd;
 mod snapshot;
 mod snapshot_entry;
 mod snapshot_request;
 mod vm;
 
+pub use disk_reads::{ChangeKind, ChangedRange, DiskDigests, RangePage};
 pub use error::ErrorBody;
 pub use login::{LoginRequest, LoginResponse};
 pub use node::{Node, Reflink, RepositoryInfo, UnmatchedFolder};

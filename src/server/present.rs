@@ -11,7 +11,7 @@ use crate::ovm::inventory::Vm;
 use crate::ovm::repository::{Mount, Repository};
 use crate::protocol;
 use crate::snapshots::{
-    Ability, Comparison, DiskComparison, DiskVerdict, Method, Need, Snapshot, Standing,
+    Ability, Comparison, DiskComparison, DiskVerdict, Need, Snapshot, Standing,
 };
 
 /// A virtual machine with what is known of its disks and snapshots.
@@ -217,10 +217,6 @@ fn disk(
         compared.ranges
     };
     let disk = compared.disk;
-    let method = match compared.method {
-        Method::Extents => "extents",
-        Method::Content => "content",
-    };
     protocol::SnapshotDisk {
         parent_path: disk.parent_path,
         path: compared.path,
@@ -233,7 +229,7 @@ fn disk(
         stall_ms: milliseconds(disk.stall_us),
         sealed: disk.sealed,
         base: has_base.then_some(compared.base),
-        method: has_base.then(|| method.to_owned()),
+        method: has_base.then(|| compared.method.as_str().to_owned()),
         reason: compared.reason,
     }
 }

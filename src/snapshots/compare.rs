@@ -36,6 +36,17 @@ pub enum Method {
     Content,
 }
 
+impl Method {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Extents => "extents",
+            Method::Content => "content",
+        }
+    }
+}
+
 /// What to do without the base that was asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnBaseLost {

@@ -21,7 +21,7 @@ use super::content::{self, Buffers, Sides};
 use super::error::SnapshotError;
 use super::manifest::Disk;
 use super::snapshot::Snapshot;
-use crate::extents::{PageLimit, Range, Segment, Segments, verified};
+use crate::extents::{PageLimit, Range, RangeKind, Segment, Segments, verified};
 use crate::sys::attributes;
 use crate::sys::fiemap::ExtentReader;
 use crate::sys::file_system::{self, Kind};
@@ -258,16 +258,18 @@ impl Walk {
             return Ok(());
         }
         self.mapped = page.end;
-        let refine = self.refine;
-        self.pending
-            .extend(page.changes.into_iter().map(|change| Pending {
-                range: Range::from(change.segment),
-                look: match refine {
-                    Refine::None => false,
-                    Refine::Auto => change.uncertain,
-                    Refine::Blocks => true,
-                },
-            }));
+        let (refine, base_size) = (self.refine, base.file.size());
+        self.pending.extend(page.changes.into_iter().map(|change| {
+            let range = Range::from(change.segment);
+            // Past the end of the base zeros are told, whatever they are compared to.
+            let certain = range.kind == RangeKind::Zero && range.start >= base_size;
+            let look = match refine {
+                Refine::None => false,
+                Refine::Auto => change.uncertain,
+                Refine::Blocks => !certain,
+            };
+            Pending { range, look }
+        }));
         Ok(())
     }
 

@@ -90,7 +90,7 @@ proptest! {
             prop_assert!(number == 0 || found[number - 1].is_zero != run.is_zero);
             // A run begins and ends with a block of the disk.
             let end = offset + at as u64;
-            prop_assert!(end % BLOCK as u64 == 0 || at == bytes.len());
+            prop_assert!(end.is_multiple_of(BLOCK as u64) || at == bytes.len());
             if !run.is_zero {
                 // No block in it is all zero.
                 let mut block = run.place.start;
