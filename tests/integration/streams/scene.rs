@@ -13,7 +13,7 @@ use super::super::support::node::{Kind, TestNode};
 
 pub const VM: &str = "0004fb00000600000000000000000001";
 /// A name that has to be encoded in a path.
-pub const DISK: &str = "a b#c?d%41&e+ü.img";
+pub const DISK: &str = "a#b?c%41&d+e;ü.img";
 /// What a volume holds that nobody has written to.
 const STALE: u8 = 0xEE;
 
