@@ -80,7 +80,7 @@ test-cluster: setup
 	$(STATIC) $(CARGO) test --locked --release --target $(TRIPLE) --test ocfs2 -- $(or $(SCENARIO),cluster)
 
 bench: setup-test
-	$(CARGO) bench --locked --bench fragmented
+	$(CARGO) bench --locked --bench fragmented --bench streams
 
 clean:
 	$(CARGO) clean

@@ -80,7 +80,7 @@ fn a_balance_runs_while_deltas_are_made() {
             }
             moves
         });
-        let failure = (0..count(30, 600)).find_map(|number| {
+        let failure = (0..count(10, 600)).find_map(|number| {
             let refine =
                 [Refine::None, Refine::Auto, Refine::None, Refine::Blocks][number as usize % 4];
             let from = if number % 3 == 0 {
