@@ -8,7 +8,8 @@ set -eu
 packages="gcc libc6-dev make perl db5.3-util xfsprogs mount util-linux"
 if [ "${1:-demo}" = test ]; then
     # setpriv, prlimit, fincore and losetup come with util-linux, lsattr with e2fsprogs.
-    packages="$packages btrfs-progs e2fsprogs xfsdump python3 systemd dash procps curl"
+    # ceph-common for rbd merge-diff: 21 MB to fetch, 87 MB installed.
+    packages="$packages ceph-common btrfs-progs e2fsprogs xfsdump python3 systemd dash procps curl"
 fi
 if [ "${1:-demo}" = fuzz ]; then
     # libFuzzer is C++.

@@ -2,70 +2,46 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Content, Merge, Segment, merge};
+use super::{Content, Merge, Segment};
 
 /// Digest of a map's merged form. Two readings of a map that held still have the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-impl Fingerprint {
-    /// Reads a map to its end. For a second reading, of which nothing else is wanted.
-    ///
-    /// # Errors
-    /// The source's first error.
-    pub fn of<E>(segments: impl IntoIterator<Item = Result<Segment, E>>) -> Result<Fingerprint, E> {
-        let mut reading = Fingerprinting::new(segments.into_iter());
-        for segment in reading.by_ref() {
-            segment?;
-        }
-        Ok(reading.fingerprint())
-    }
-}
-
-/// Passes a map on in its merged form and digests it on the way.
-#[derive(Debug)]
-pub struct Fingerprinting<I> {
-    merged: Merge<I>,
+/// Digests a map's segments, one by one.
+#[derive(Debug, Default)]
+pub struct Fingerprinting {
+    merge: Merge,
     digest: Sha256,
 }
 
-impl<I> Fingerprinting<I> {
-    /// Digests what passes, beginning here.
-    pub fn new<E>(segments: I) -> Fingerprinting<I>
-    where
-        I: Iterator<Item = Result<Segment, E>>,
-    {
-        Fingerprinting {
-            merged: merge(segments),
-            digest: Sha256::new(),
+impl Fingerprinting {
+    /// The next segment.
+    pub fn push(&mut self, segment: Segment) {
+        if let Some(complete) = self.merge.push(segment) {
+            update(&mut self.digest, complete);
         }
     }
 
-    /// The digest of what has passed.
-    pub fn fingerprint(self) -> Fingerprint {
-        Fingerprint(self.digest.finalize().into())
+    /// The digest of all of them.
+    #[must_use]
+    pub fn finish(self) -> Fingerprint {
+        let Fingerprinting { merge, mut digest } = self;
+        if let Some(last) = merge.finish() {
+            update(&mut digest, last);
+        }
+        Fingerprint(digest.finalize().into())
     }
 }
 
-impl<I, E> Iterator for Fingerprinting<I>
-where
-    I: Iterator<Item = Result<Segment, E>>,
-{
-    type Item = Result<Segment, E>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let item = self.merged.next();
-        if let Some(Ok(segment)) = &item {
-            let (kind, physical) = match segment.content {
-                Content::Zero => (0, 0),
-                Content::Data(physical) => (1, physical),
-                Content::Opaque => (2, 0),
-            };
-            for number in [segment.start, segment.length, kind, physical] {
-                self.digest.update(number.to_le_bytes());
-            }
-        }
-        item
+fn update(digest: &mut Sha256, segment: Segment) {
+    let (kind, physical) = match segment.content {
+        Content::Zero => (0, 0),
+        Content::Data(physical) => (1, physical),
+        Content::Opaque => (2, 0),
+    };
+    for number in [segment.start, segment.length, kind, physical] {
+        digest.update(number.to_le_bytes());
     }
 }
 
@@ -74,14 +50,15 @@ mod tests {
     use super::*;
 
     fn of(segments: &[(u64, u64, Content)]) -> Fingerprint {
-        Fingerprint::of(segments.iter().map(|&(start, length, content)| {
-            Ok::<_, ()>(Segment {
+        let mut fingerprinting = Fingerprinting::default();
+        for &(start, length, content) in segments {
+            fingerprinting.push(Segment {
                 start,
                 length,
                 content,
-            })
-        }))
-        .unwrap()
+            });
+        }
+        fingerprinting.finish()
     }
 
     #[test]

@@ -3,51 +3,32 @@
 use super::{Content, Segment};
 
 /// Joins neighbouring segments that say the same: zero with zero, opaque with opaque, data with
-/// data that follows it on the device.
+/// data that follows it on the device. Segments go in one by one, and come out when what follows
+/// them does not belong to them.
 ///
 /// A file system may split or join extents at will; the merged form is the same for every way to
 /// write one and the same map.
-pub fn merge<I, E>(segments: I) -> Merge<I::IntoIter>
-where
-    I: IntoIterator<Item = Result<Segment, E>>,
-{
-    Merge {
-        segments: segments.into_iter(),
-        held: None,
-    }
-}
-
-/// See [`merge`].
-#[derive(Debug)]
-pub struct Merge<I> {
-    segments: I,
+#[derive(Debug, Default)]
+pub struct Merge {
     held: Option<Segment>,
 }
 
-impl<I, E> Iterator for Merge<I>
-where
-    I: Iterator<Item = Result<Segment, E>>,
-{
-    type Item = Result<Segment, E>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match (self.segments.next(), &mut self.held) {
-                (Some(Ok(segment)), Some(held)) if follows(held, &segment) => {
-                    held.length += segment.length;
-                }
-                (Some(Ok(segment)), held) => {
-                    if let Some(done) = held.replace(segment) {
-                        return Some(Ok(done));
-                    }
-                }
-                (Some(Err(error)), held) => {
-                    *held = None;
-                    return Some(Err(error));
-                }
-                (None, held) => return held.take().map(Ok),
+impl Merge {
+    /// The next segment of a map; gives one that is complete.
+    pub fn push(&mut self, segment: Segment) -> Option<Segment> {
+        match &mut self.held {
+            Some(held) if follows(held, &segment) => {
+                held.length += segment.length;
+                None
             }
+            held => held.replace(segment),
         }
+    }
+
+    /// The last one.
+    #[must_use]
+    pub fn finish(self) -> Option<Segment> {
+        self.held
     }
 }
 
@@ -57,6 +38,18 @@ fn follows(first: &Segment, second: &Segment) -> bool {
             (Content::Data(expected), Content::Data(found)) => expected == found,
             (before, after) => before == after,
         }
+}
+
+/// All of a map, merged.
+#[cfg(test)]
+pub(super) fn merged(segments: impl IntoIterator<Item = Segment>) -> Vec<Segment> {
+    let mut merge = Merge::default();
+    let mut all: Vec<Segment> = segments
+        .into_iter()
+        .filter_map(|segment| merge.push(segment))
+        .collect();
+    all.extend(merge.finish());
+    all
 }
 
 #[cfg(test)]
@@ -71,17 +64,11 @@ mod tests {
         }
     }
 
-    fn merged(segments: &[Segment]) -> Vec<Segment> {
-        merge(segments.iter().copied().map(Ok::<_, ()>))
-            .map(Result::unwrap)
-            .collect()
-    }
-
     #[test]
     fn only_what_says_the_same_is_joined() {
         use Content::{Data, Opaque, Zero};
         assert_eq!(
-            merged(&[
+            merged([
                 segment(0, 10, Data(100)),
                 segment(10, 10, Data(110)),
                 segment(20, 10, Data(200)),
@@ -105,6 +92,6 @@ mod tests {
             segment(0, 10, Content::Zero),
             segment(20, 10, Content::Zero),
         ];
-        assert_eq!(merged(&apart), apart);
+        assert_eq!(merged(apart), apart);
     }
 }

@@ -2,7 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::{Content, Extent, Fingerprint, Segment, Segments, flags, merge, sweep};
+use super::merge::merged;
+use super::{
+    Change, Content, Extent, Fingerprinting, Page, PageLimit, Segment, Segments, flags, sweep,
+    verified,
+};
 
 /// A map as a file system might give it: sorted extents, some with flags, and a file size.
 fn map() -> impl Strategy<Value = (Vec<Extent>, u64)> {
@@ -72,7 +76,7 @@ proptest! {
     ) {
         let from = from.min(current.1);
         let changes: Vec<_> = sweep(tile(&base, from), tile(&current, from))
-            .map(Result::unwrap)
+            .filter_map(|piece| piece.unwrap().change())
             .collect();
         let mut reached = from;
         let mut named = vec![None; usize::try_from(current.1).unwrap()];
@@ -114,10 +118,109 @@ proptest! {
             one.1,
         );
         prop_assert_eq!(
-            merge(tile(&one, 0)).collect::<Vec<_>>(),
-            merge(tile(&split, 0)).collect::<Vec<_>>()
+            merged(tile(&one, 0).into_iter().flatten()),
+            merged(tile(&split, 0).into_iter().flatten())
         );
-        prop_assert_eq!(Fingerprint::of(tile(&one, 0)), Fingerprint::of(tile(&split, 0)));
+        let print = |map| {
+            let mut print = Fingerprinting::default();
+            tile(map, 0).into_iter().flatten().for_each(|segment| print.push(segment));
+            print.finish()
+        };
+        prop_assert_eq!(print(&one), print(&split));
+    }
+
+    #[test]
+    fn pages_together_are_the_sweep(
+        base in map(),
+        current in map(),
+        limits in prop::collection::vec((1_usize..4, 1_usize..6), 1..6),
+    ) {
+        let whole = joined(
+            sweep(tile(&base, 0), tile(&current, 0)).filter_map(|piece| piece.unwrap().change()),
+        );
+        let (mut position, mut pages) = (0, Vec::new());
+        for (changes, pieces) in limits.into_iter().cycle() {
+            if position == current.1 {
+                break;
+            }
+            let limit = PageLimit { changes, pieces };
+            let maps = || (tile(&base, position), tile(&current, position));
+            let (page, held) = verified(position, limit, 1, maps).unwrap();
+            prop_assert!(held, "nothing moved");
+            prop_assert!(page.end > position, "a page without an end");
+            prop_assert!(page.changes.len() <= changes);
+            for change in &page.changes {
+                prop_assert!(position <= change.segment.start && change.segment.end() <= page.end);
+            }
+            pages.extend(page.changes);
+            position = page.end;
+        }
+        prop_assert_eq!(joined(pages), whole);
+    }
+
+    #[test]
+    fn a_page_holds_as_long_as_nothing_in_it_moves(
+        base in map(),
+        current in map(),
+        other in map(),
+        moves_base in any::<bool>(),
+        limit in (1_usize..4, 1_usize..6),
+    ) {
+        let limit = PageLimit { changes: limit.0, pieces: limit.1 };
+        let page = Page::read(0, tile(&base, 0), tile(&current, 0), limit).unwrap();
+        // The sizes stay: both files are sealed.
+        let (before, now) = if moves_base {
+            ((other.0, base.1), current.clone())
+        } else {
+            (base.clone(), (other.0, current.1))
+        };
+        let held = page.holds(tile(&before, 0), tile(&now, 0)).unwrap();
+        let same = (0..page.end).all(|offset| {
+            byte(&base, offset) == byte(&before, offset) && byte(&current, offset) == byte(&now, offset)
+        });
+        prop_assert_eq!(held, same);
+    }
+}
+
+/// Changes that say the same, joined: a page's end may lie inside of one.
+fn joined(changes: impl IntoIterator<Item = Change>) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
+    for change in changes {
+        if let Some(last) = all.last_mut()
+            && last.uncertain == change.uncertain
+            && let [one] = merged([last.segment, change.segment])[..]
+        {
+            last.segment = one;
+        } else {
+            all.push(change);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_map_that_keeps_moving_is_given_up() {
+    let limit = PageLimit {
+        changes: 10,
+        pieces: 10,
+    };
+    let one = |physical| {
+        vec![Ok::<_, ()>(Segment {
+            start: 0,
+            length: 10,
+            content: Content::Data(physical),
+        })]
+    };
+    // Moves for the first so many readings, then holds still.
+    for (moves, readings, holds) in [(0, 2, true), (1, 4, true), (7, 8, false), (4, 6, true)] {
+        let mut read = 0;
+        let (page, held) = verified(0, limit, 4, || {
+            read += 1;
+            (one(5), one(1000 + read.min(moves + 1)))
+        })
+        .unwrap();
+        assert_eq!((read, held), (readings, holds), "{moves} moves");
+        assert_eq!(page.end, 10);
     }
 }
 

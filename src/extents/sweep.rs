@@ -11,14 +11,51 @@ pub struct Change {
     pub uncertain: bool,
 }
 
-/// Compares two maps.
+/// A stretch in which neither map has a boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Where, and what the current snapshot holds there.
+    pub now: Segment,
+    /// What the base holds; None past its end.
+    pub before: Option<Content>,
+}
+
+impl Piece {
+    /// What of it has to be reported.
+    ///
+    /// A stretch is unchanged only where both are zero, or both are data at the same address.
+    /// Data that became zero comes out as a zero segment: a replica must zero it, or it keeps
+    /// stale bytes. So does what lies past the end of the base, zero or not: a replica that cannot
+    /// shrink (a block device) may hold bytes there from before the disk was smaller.
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        let unchanged = match (self.before, self.now.content) {
+            (Some(Content::Zero), Content::Zero) => true,
+            (Some(Content::Data(then)), Content::Data(now)) => then == now,
+            _ => false,
+        };
+        (!unchanged).then_some(Change {
+            segment: self.now,
+            uncertain: self.before == Some(Content::Opaque) || self.now.content == Content::Opaque,
+        })
+    }
+
+    /// The part before `end`, which lies inside of it or after.
+    #[must_use]
+    pub fn until(self, end: u64) -> Piece {
+        let length = self.now.length.min(end.saturating_sub(self.now.start));
+        Piece {
+            now: Segment { length, ..self.now },
+            ..self
+        }
+    }
+}
+
+/// Goes over two maps side by side.
 ///
-/// `current` tiles the current snapshot's `[from, size)`, `base` tiles the base's from the same
-/// offset on. A stretch is unchanged only where both are zero, or both are data at the same address.
-/// Data that became zero comes out as a zero segment: a replica must zero it, or it keeps stale
-/// bytes. So does what lies past the end of the base, zero or not: a replica that cannot shrink
-/// (a block device) may hold bytes there from before the disk was smaller. What lies past the
-/// end of `current` is not mentioned: its size says that.
+/// `current` tiles the current snapshot's `[from, size)`, and so do the pieces; `base` tiles the
+/// base's from the same offset on. What lies past the end of `current` is not mentioned: its size
+/// says that.
 ///
 /// Linear in the number of segments, constant memory.
 ///
@@ -26,11 +63,12 @@ pub struct Change {
 /// use coriolis_ovm_exporter::extents::{Content, Segment, sweep};
 ///
 /// let map = |content| [Ok::<_, std::io::Error>(Segment { start: 0, length: 4096, content })];
-/// let mut changes = sweep(map(Content::Data(8192)), map(Content::Zero));
-/// let change = changes.next().unwrap().unwrap();
+/// let mut pieces = sweep(map(Content::Data(8192)), map(Content::Zero));
+/// let change = pieces.next().unwrap().unwrap().change().unwrap();
 /// assert_eq!(change.segment.content, Content::Zero, "a hole was punched");
-/// assert!(changes.next().is_none());
-/// assert!(sweep(map(Content::Data(8192)), map(Content::Data(8192))).next().is_none());
+/// assert!(pieces.next().is_none());
+/// let mut pieces = sweep(map(Content::Data(8192)), map(Content::Data(8192)));
+/// assert!(pieces.next().unwrap().unwrap().change().is_none());
 /// ```
 pub fn sweep<B, C, E>(base: B, current: C) -> Sweep<B::IntoIter, C::IntoIter>
 where
@@ -57,56 +95,36 @@ pub struct Sweep<B, C> {
     base_done: bool,
 }
 
-impl<B, C> Sweep<B, C> {
-    /// The two readers, for what they learned on the way (a fingerprint). The base is read only
-    /// as far as the current snapshot reaches.
-    pub fn into_parts(self) -> (B, C) {
-        (self.base, self.current)
-    }
-}
-
 impl<B, C, E> Iterator for Sweep<B, C>
 where
     B: Iterator<Item = Result<Segment, E>>,
     C: Iterator<Item = Result<Segment, E>>,
 {
-    type Item = Result<Change, E>;
+    type Item = Result<Piece, E>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let current = match self.current_held.take() {
-                Some(held) => held,
-                None => match self.current.next()? {
-                    Ok(segment) => segment,
-                    Err(error) => return Some(Err(error)),
-                },
-            };
-            let base = match self.base_at(current.start) {
-                Ok(base) => base,
+        let current = match self.current_held.take() {
+            Some(held) => held,
+            None => match self.current.next()? {
+                Ok(segment) => segment,
                 Err(error) => return Some(Err(error)),
-            };
-            // None past the base's end: nothing equals that.
-            let (before, reach) = match base {
-                Some(base) => (
-                    Some(base.content.advanced(current.start - base.start)),
-                    base.end().min(current.end()),
-                ),
-                None => (None, current.end()),
-            };
-            let (now, rest) = split(current, reach);
-            self.current_held = rest;
-            let unchanged = match (before, now.content) {
-                (Some(Content::Zero), Content::Zero) => true,
-                (Some(Content::Data(then)), Content::Data(now)) => then == now,
-                _ => false,
-            };
-            if !unchanged {
-                return Some(Ok(Change {
-                    segment: now,
-                    uncertain: before == Some(Content::Opaque) || now.content == Content::Opaque,
-                }));
-            }
-        }
+            },
+        };
+        let base = match self.base_at(current.start) {
+            Ok(base) => base,
+            Err(error) => return Some(Err(error)),
+        };
+        // None past the base's end: nothing equals that.
+        let (before, reach) = match base {
+            Some(base) => (
+                Some(base.content.advanced(current.start - base.start)),
+                base.end().min(current.end()),
+            ),
+            None => (None, current.end()),
+        };
+        let (now, rest) = split(current, reach);
+        self.current_held = rest;
+        Some(Ok(Piece { now, before }))
     }
 }
 

@@ -3,15 +3,20 @@
 //! The first generation's fields keep their names and meanings; ours are added beside them.
 //! Everything is optional on the way in that an older daemon does not send.
 
+#[cfg(feature = "client")]
+pub mod delta;
+mod disk_reads;
 pub mod duration;
 mod error;
 mod login;
 mod node;
+pub mod rbd;
 mod snapshot;
 mod snapshot_entry;
 mod snapshot_request;
 mod vm;
 
+pub use disk_reads::{ChangeKind, ChangedRange, DiskDigests, RangePage};
 pub use error::ErrorBody;
 pub use login::{LoginRequest, LoginResponse};
 pub use node::{Node, Reflink, RepositoryInfo, UnmatchedFolder};

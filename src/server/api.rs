@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::error::ApiError;
 use super::login;
 use super::state::{App, Shared};
-use super::{all_snapshots, disks, node, request_id, snapshots, vms};
+use super::{all_snapshots, delta, digests, disks, node, ranges, request_id, snapshots, vms};
 
 /// The whole interface: the first generation's routes, each with and without a trailing slash,
 /// and ours.
@@ -22,6 +22,7 @@ pub fn router(app: App) -> Router {
     let snapshot = get(snapshots::show)
         .patch(snapshots::change)
         .delete(snapshots::delete);
+    let disk = "/api/v1/vms/{vm}/snapshots/{snapshot}/disks/{disk}";
     let protected = Routes::new()
         .add("/api/v1/node", get(node::show))
         .add("/api/v1/snapshots", get(all_snapshots::list))
@@ -29,10 +30,10 @@ pub fn router(app: App) -> Router {
         .add("/api/v1/vms/{vm}", get(vms::show))
         .add("/api/v1/vms/{vm}/snapshots", snapshot_list)
         .add("/api/v1/vms/{vm}/snapshots/{snapshot}", snapshot)
-        .add(
-            "/api/v1/vms/{vm}/snapshots/{snapshot}/disks/{disk}",
-            get(disks::read),
-        )
+        .add(disk, get(disks::read))
+        .add(&format!("{disk}/ranges"), get(ranges::list))
+        .add(&format!("{disk}/delta"), get(delta::stream))
+        .add(&format!("{disk}/digests"), get(digests::show))
         .0
         .route_layer(from_fn_with_state(app.clone(), login::require_token));
     let open = Routes::new()

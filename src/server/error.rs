@@ -68,6 +68,15 @@ impl ApiError {
         }
     }
 
+    /// What is said of it.
+    pub(super) fn body(&self) -> ErrorBody {
+        ErrorBody {
+            error: self.class(self.status()).to_owned(),
+            details: self.to_string(),
+            request_id: None,
+        }
+    }
+
     /// The class that clients of the first generation know.
     fn class(&self, status: StatusCode) -> &'static str {
         match self {
@@ -123,12 +132,7 @@ impl IntoResponse for ApiError {
         } else {
             tracing::info!(%status, "{self}");
         }
-        let body = ErrorBody {
-            error: self.class(status).to_owned(),
-            details: self.to_string(),
-            request_id: None,
-        };
-        let mut response = (status, Json(body)).into_response();
+        let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         match &self {
             ApiError::RangeNotSatisfiable { size } => {

@@ -11,8 +11,7 @@ use crate::ovm::inventory::Vm;
 use crate::ovm::repository::{Mount, Repository};
 use crate::protocol;
 use crate::snapshots::{
-    Ability, Comparison, DiskComparison, DiskVerdict, Method, Need, Snapshot, Standing,
-    UnmatchedFolder,
+    Ability, Comparison, DiskComparison, DiskVerdict, Need, Snapshot, Standing, UnmatchedFolder,
 };
 
 /// A virtual machine with what is known of its disks and snapshots.
@@ -238,10 +237,6 @@ fn disk(
         compared.ranges
     };
     let disk = compared.disk;
-    let method = match compared.method {
-        Method::Extents => "extents",
-        Method::Content => "content",
-    };
     protocol::SnapshotDisk {
         parent_path: disk.parent_path,
         path: compared.path,
@@ -254,7 +249,7 @@ fn disk(
         stall_ms: milliseconds(disk.stall_us),
         sealed: disk.sealed,
         base: has_base.then_some(compared.base),
-        method: has_base.then(|| method.to_owned()),
+        method: has_base.then(|| compared.method.as_str().to_owned()),
         reason: compared.reason,
     }
 }

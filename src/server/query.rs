@@ -3,7 +3,15 @@
 use serde::Deserialize;
 
 use super::error::ApiError;
-use crate::snapshots::Refine;
+use crate::protocol::delta::Compression;
+use crate::snapshots::{Algorithm, Format, OnBaseLost, Question, Refine};
+
+/// Ranges in a page, unless a request says otherwise.
+const DEFAULT_LIMIT: usize = 100_000;
+/// And at most: they are in memory.
+const MAX_LIMIT: usize = 200_000;
+/// Blocks that are digested are not smaller.
+const MIN_BLOCK: u64 = 64 << 10;
 
 /// Parameters of `GET …/snapshots/{snapshot}`.
 #[derive(Debug, Default, Deserialize)]
@@ -20,29 +28,135 @@ impl SnapshotQuery {
         boolean("squashChunks", self.squash_chunks.as_deref())
     }
 
-    /// The base. An empty one is a slip (a variable that was not set), and must not be answered
-    /// as if there were none.
+    /// The base.
     pub(super) fn base(&self) -> Result<Option<&str>, ApiError> {
-        match self.compare_to.as_deref() {
-            Some("") => Err(ApiError::BadRequest(
-                "compareTo is empty; name a snapshot, or leave it out for the whole disk"
-                    .to_owned(),
-            )),
-            base => Ok(base),
-        }
+        base(self.compare_to.as_deref())
     }
 
     /// Whether to look at bytes.
     pub(super) fn refine(&self) -> Result<Refine, ApiError> {
-        match self.refine.as_deref() {
-            None | Some("" | "auto") => Ok(Refine::Auto),
-            Some("none") => Ok(Refine::None),
-            Some("4096") => Ok(Refine::Blocks),
-            Some(other) => Err(ApiError::BadRequest(format!(
-                "refine={other:?} is not known; use none, auto or 4096"
+        refine(self.refine.as_deref())
+    }
+}
+
+/// An empty one is a slip (a variable that was not set), and must not be answered as if there were
+/// none.
+fn base(text: Option<&str>) -> Result<Option<&str>, ApiError> {
+    match text {
+        Some("") => Err(ApiError::BadRequest(
+            "compareTo is empty; name a snapshot, or leave it out for the whole disk".to_owned(),
+        )),
+        base => Ok(base),
+    }
+}
+
+fn refine(text: Option<&str>) -> Result<Refine, ApiError> {
+    match text {
+        None | Some("" | "auto") => Ok(Refine::Auto),
+        Some("none") => Ok(Refine::None),
+        Some("4096") => Ok(Refine::Blocks),
+        Some(other) => Err(unknown("refine", other, "none, auto or 4096")),
+    }
+}
+
+/// Parameters of the reads below `…/disks/{disk}/`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DiskQuery {
+    compare_to: Option<String>,
+    refine: Option<String>,
+    on_base_lost: Option<String>,
+    from: Option<String>,
+    limit: Option<String>,
+    compression: Option<String>,
+    format: Option<String>,
+    algorithm: Option<String>,
+    block: Option<String>,
+}
+
+impl DiskQuery {
+    /// What is compared to what, from where on.
+    pub(super) fn question(&self) -> Result<Question, ApiError> {
+        Ok(Question {
+            base: base(self.compare_to.as_deref())?.map(str::to_owned),
+            refine: refine(self.refine.as_deref())?,
+            on_base_lost: match self.on_base_lost.as_deref() {
+                None | Some("" | "error") => OnBaseLost::Refuse,
+                Some("full") => OnBaseLost::Full,
+                Some(other) => return Err(unknown("onBaseLost", other, "error or full")),
+            },
+            from: number("from", self.from.as_deref())?.unwrap_or(0),
+        })
+    }
+
+    /// Ranges in a page.
+    pub(super) fn limit(&self) -> Result<usize, ApiError> {
+        let limit = number("limit", self.limit.as_deref())?;
+        let limit = limit.map_or(Ok(DEFAULT_LIMIT), usize::try_from);
+        match limit {
+            Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+            _ => Err(ApiError::BadRequest(format!(
+                "limit={} is out of bounds; use 1 to {MAX_LIMIT}",
+                self.limit.as_deref().unwrap_or_default()
             ))),
         }
     }
+
+    /// How a delta is written.
+    pub(super) fn format(&self) -> Result<Format, ApiError> {
+        let compression = match self.compression.as_deref() {
+            None | Some("" | "none") => Compression::None,
+            Some("zstd") => Compression::Zstd,
+            Some("lz4") => Compression::Lz4,
+            Some(other) => return Err(unknown("compression", other, "none, zstd or lz4")),
+        };
+        match self.format.as_deref() {
+            None | Some("" | "native") => Ok(Format::Native(compression)),
+            Some("rbd") if self.from.is_some() || self.compression.is_some() => {
+                Err(ApiError::BadRequest(
+                    "format=rbd takes neither from nor compression: its streams have no place for them"
+                        .to_owned(),
+                ))
+            }
+            Some("rbd") => Ok(Format::Rbd),
+            Some(other) => Err(unknown("format", other, "native or rbd")),
+        }
+    }
+
+    /// How to digest.
+    pub(super) fn algorithm(&self) -> Result<Algorithm, ApiError> {
+        match self.algorithm.as_deref() {
+            None | Some("") => Ok(Algorithm::default()),
+            Some(text) => Algorithm::of_name(text)
+                .ok_or_else(|| unknown("algorithm", text, "sha256, blake3 or xxh3")),
+        }
+    }
+
+    /// Bytes in a block, where digests of blocks are asked for.
+    pub(super) fn block(&self) -> Result<Option<u64>, ApiError> {
+        match number("block", self.block.as_deref())? {
+            Some(block) if block < MIN_BLOCK || block % 4096 != 0 => {
+                Err(ApiError::BadRequest(format!(
+                    "block={block} is not usable; use a multiple of 4096, at least {MIN_BLOCK}"
+                )))
+            }
+            block => Ok(block),
+        }
+    }
+}
+
+fn unknown(name: &str, value: &str, known: &str) -> ApiError {
+    ApiError::BadRequest(format!("{name}={value:?} is not known; use {known}"))
+}
+
+fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, ApiError> {
+    text.map(|text| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| digits).ok_or_else(|| {
+            ApiError::BadRequest(format!("{name}={text:?} is no number of bytes or ranges"))
+        })
+    })
+    .transpose()
 }
 
 /// Parameters of `GET /snapshots`.

@@ -1,6 +1,7 @@
 //! What every handler works with.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::body_limit::BodyLimits;
@@ -92,6 +93,25 @@ where
         Ok(done) => done,
         Err(_) if turn.give_up() => Err(given_up(LENIENCE).into()),
         Err(_) => done.await,
+    }
+}
+
+/// Held by a request for as long as its client waits; work that nobody waits for need not go on.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<AtomicBool>);
+
+impl Waiting {
+    /// For the request, and for its work a way to ask.
+    pub(super) fn begin() -> (Waiting, impl Fn() -> bool + Send + 'static) {
+        let waits = Arc::new(AtomicBool::new(true));
+        let asked = waits.clone();
+        (Waiting(waits), move || asked.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

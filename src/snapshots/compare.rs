@@ -1,34 +1,19 @@
 //! Comparing two snapshots of a VM: what a replica of the older one must fetch to become the newer.
 //!
-//! 1. Both files are open and are what was sealed.
-//! 2. Both maps are read and swept, then both are read again. If either has moved in between, the
-//!    comparison is made anew; a map that keeps moving is not trusted, and bytes are compared.
-//! 3. Where the maps name too much (opaque extents, or a file system that copies in large units)
-//!    the bytes of both snapshots decide.
-//!
-//! No map is ever stored: a map that was true when it was written may be wrong now.
+//! [`Walk`] goes over one disk; here stand the rules by which a base is taken or refused, and what
+//! becomes of it for all disks at once.
 
-use std::io;
 use std::path::PathBuf;
 
 use uuid::Uuid;
 
 use super::Snapshots;
-use super::content::{self, Sides};
 use super::error::SnapshotError;
 use super::faults::Point;
 use super::manifest::Disk;
 use super::snapshot::Snapshot;
-use crate::extents::{
-    Change, Content, Fingerprint, Fingerprinting, Range, Segment, Segments, sweep,
-};
-use crate::sys::attributes;
-use crate::sys::fiemap::ExtentReader;
-use crate::sys::file_system::{self, Kind};
-use crate::sys::uncached::UncachedFile;
-
-/// How often moving maps are read again before bytes are compared.
-const ATTEMPTS: usize = 4;
+use super::walk::Walk;
+use crate::extents::{Range, RangeKind};
 
 /// Whether to look at bytes where the maps name a change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +34,40 @@ pub enum Method {
     Extents,
     /// By bytes, from end to end.
     Content,
+}
+
+impl Method {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Extents => "extents",
+            Method::Content => "content",
+        }
+    }
+}
+
+/// What to do without the base that was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnBaseLost {
+    /// Say so.
+    #[default]
+    Refuse,
+    /// Answer with all of the disk.
+    Full,
+}
+
+/// What is asked about a disk.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// An older snapshot; None for all of the disk.
+    pub base: Option<String>,
+    /// Whether to look at bytes.
+    pub refine: Refine,
+    /// Where that base is gone, or is no longer what was sealed.
+    pub on_base_lost: OnBaseLost,
+    /// Where to begin on the disk, bytes.
+    pub from: u64,
 }
 
 /// What a snapshot is compared to, and what came out.
@@ -93,7 +112,11 @@ impl Snapshots {
             .manifest
             .disks
             .iter()
-            .map(|disk| full(&snapshot, disk, false))
+            .map(|disk| {
+                let (walk, mut ranges) = all(Walk::whole(&snapshot, disk, 0, None)?)?;
+                ranges.retain(|range| range.kind == RangeKind::Data);
+                outcome(&snapshot, disk, &walk, ranges)
+            })
             .collect::<Result<_, _>>()?;
         Ok(Comparison {
             base: None,
@@ -114,24 +137,21 @@ impl Snapshots {
         refine: Refine,
     ) -> Result<Comparison, SnapshotError> {
         let snapshot = snapshot.ready()?;
-        let base = self
-            .find(&snapshot.manifest.vm_id, base)
-            .map_err(base_gone)?;
-        let age = |snapshot: &Snapshot| (snapshot.manifest.created_at, snapshot.id());
-        if base.id() == snapshot.id() || age(&base) > age(&snapshot) {
-            return Err(SnapshotError::BaseNotOlder {
-                id: snapshot.id(),
-                base: base.id(),
-            });
-        }
-        let base = base.ready().map_err(base_gone)?;
+        let base = self.base_of(&snapshot, base)?;
         let disks = snapshot
             .manifest
             .disks
             .iter()
-            .map(|disk| match base.manifest.disk_of(&disk.parent_path) {
-                Some(base_disk) => compare_disk(&snapshot, disk, &base, base_disk, refine),
-                None => full(&snapshot, disk, true),
+            .map(|disk| {
+                let walk = match base.manifest.disk_of(&disk.parent_path) {
+                    Some(older) => {
+                        let before = base.open(older).map_err(base_gone)?;
+                        Walk::since(&snapshot, disk, base.id(), before, refine, 0)?
+                    }
+                    None => Walk::whole(&snapshot, disk, 0, None)?,
+                };
+                let (walk, ranges) = all(walk)?;
+                outcome(&snapshot, disk, &walk, ranges)
             })
             .inspect(|_| self.faults.pass(Point::CompareDisk))
             .collect::<Result<_, _>>()?;
@@ -140,6 +160,74 @@ impl Snapshots {
             disks,
             snapshot,
         })
+    }
+}
+
+impl Snapshots {
+    /// A walk over one disk of a snapshot: over what changed since a base, or over all of it.
+    ///
+    /// # Errors
+    /// As [`Snapshots::compare`], of which [`Question::on_base_lost`] may make a walk over all;
+    /// [`SnapshotError::UnknownDisk`]; [`SnapshotError::Refused`] to begin past the disk's end.
+    pub fn walk(
+        &self,
+        snapshot: Snapshot,
+        disk: &str,
+        question: &Question,
+    ) -> Result<Walk, SnapshotError> {
+        let snapshot = snapshot.ready()?;
+        let disk = snapshot.disk(disk)?;
+        let from = question.from;
+        if from > disk.size {
+            return Err(SnapshotError::Refused(format!(
+                "the disk {} has {} bytes; from={from} lies behind its end",
+                disk.name, disk.size
+            )));
+        }
+        let Some(base) = &question.base else {
+            return Walk::whole(&snapshot, disk, from, None);
+        };
+        let opened = self.base_of(&snapshot, base).and_then(|base| {
+            let Some(older) = base.manifest.disk_of(&disk.parent_path) else {
+                return Ok((base, None));
+            };
+            let file = base.open(older).map_err(base_gone)?;
+            Ok((base, Some(file)))
+        });
+        match opened {
+            Ok((base, Some(before))) => {
+                Walk::since(&snapshot, disk, base.id(), before, question.refine, from)
+            }
+            Ok((base, None)) => {
+                let reason = format!(
+                    "the base snapshot {} has no disk that was cloned from {}",
+                    base.id(),
+                    disk.parent_path.display()
+                );
+                Walk::whole(&snapshot, disk, from, Some(reason))
+            }
+            Err(error @ (SnapshotError::BaseGone { .. } | SnapshotError::Changed { .. }))
+                if question.on_base_lost == OnBaseLost::Full =>
+            {
+                Walk::whole(&snapshot, disk, from, Some(error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The snapshot that another one is compared to.
+    fn base_of(&self, snapshot: &Snapshot, base: &str) -> Result<Snapshot, SnapshotError> {
+        let base = self
+            .find(&snapshot.manifest.vm_id, base)
+            .map_err(base_gone)?;
+        let age = |snapshot: &Snapshot| (snapshot.manifest.created_at, snapshot.id());
+        if base.id() == snapshot.id() || age(&base) > age(snapshot) {
+            return Err(SnapshotError::BaseNotOlder {
+                id: snapshot.id(),
+                base: base.id(),
+            });
+        }
+        base.ready().map_err(base_gone)
     }
 }
 
@@ -152,144 +240,19 @@ fn base_gone(error: SnapshotError) -> SnapshotError {
     }
 }
 
-/// A disk without a base: its data, and its zeros where the caller's target may hold anything.
-fn full(snapshot: &Snapshot, disk: &Disk, zeros: bool) -> Result<DiskComparison, SnapshotError> {
-    let file = snapshot.open(disk)?;
-    let ranges = segments(&file)
-        .filter(|segment| {
-            zeros
-                || !matches!(
-                    segment,
-                    Ok(Segment {
-                        content: Content::Zero,
-                        ..
-                    })
-                )
-        })
-        .map(|segment| segment.map(Range::from))
-        .collect::<io::Result<Vec<Range>>>()
-        .map_err(|source| unreadable_map(snapshot, disk, source))?;
-    outcome(snapshot, disk, None, Method::Extents, None, ranges)
-}
-
-fn compare_disk(
-    snapshot: &Snapshot,
-    disk: &Disk,
-    base: &Snapshot,
-    base_disk: &Disk,
-    refine: Refine,
-) -> Result<DiskComparison, SnapshotError> {
-    let before = base.open(base_disk).map_err(base_gone)?;
-    let now = snapshot.open(disk)?;
-    let (method, reason, changes) = match comparable(&before, &now) {
-        Err(reason) => (Method::Content, Some(reason), Vec::new()),
-        Ok(()) => match sandwich(&before, &now) {
-            Ok(Some(changes)) => (Method::Extents, None, changes),
-            Ok(None) => (
-                Method::Content,
-                Some(format!(
-                    "the extent maps moved during each of {ATTEMPTS} readings"
-                )),
-                Vec::new(),
-            ),
-            Err(source) => return Err(unreadable_map(snapshot, disk, source)),
-        },
-    };
-    let sides = Sides {
-        base: &before,
-        current: &now,
-    };
-    let bytes = |source| SnapshotError::Io {
-        what: "cannot compare the bytes of",
-        path: snapshot.path(disk).unwrap_or_default(),
-        source,
-    };
-    let ranges = match method {
-        Method::Content => content::differences(&sides, 0, now.size()).map_err(bytes)?,
-        Method::Extents => {
-            let coarse = copies_in_large_units(&now);
-            let mut ranges = Vec::new();
-            for change in changes {
-                let look = match refine {
-                    Refine::None => false,
-                    Refine::Auto => coarse || change.uncertain,
-                    Refine::Blocks => true,
-                };
-                if look {
-                    let Segment { start, length, .. } = change.segment;
-                    ranges.extend(content::differences(&sides, start, length).map_err(bytes)?);
-                } else {
-                    ranges.push(Range::from(change.segment));
-                }
-            }
-            ranges
-        }
-    };
-    outcome(snapshot, disk, Some(base.id()), method, reason, ranges)
-}
-
-/// Addresses mean the same only on one and the same file system.
-fn comparable(before: &UncachedFile, now: &UncachedFile) -> Result<(), String> {
-    let uuid =
-        |file: &UncachedFile| file_system::uuid(file.file()).map_err(|error| error.to_string());
-    if uuid(before)? != uuid(now)? {
-        return Err("the two snapshots lie on different file systems".to_owned());
+/// Walks to the end of a disk.
+fn all(mut walk: Walk) -> Result<(Walk, Vec<Range>), SnapshotError> {
+    let mut ranges = Vec::new();
+    while let Some(stretch) = walk.step()? {
+        ranges.extend(stretch.ranges);
     }
-    if [before, now]
-        .iter()
-        .any(|file| attributes::is_realtime(file.file()))
-    {
-        return Err("a snapshot lies on a realtime device".to_owned());
-    }
-    Ok(())
-}
-
-/// Sweeps both maps and reads both again. None while one of them moves.
-fn sandwich(before: &UncachedFile, now: &UncachedFile) -> io::Result<Option<Vec<Change>>> {
-    for _ in 0..ATTEMPTS {
-        let mut comparison = sweep(
-            Fingerprinting::new(segments(before)),
-            Fingerprinting::new(segments(now)),
-        );
-        let changes = comparison.by_ref().collect::<io::Result<Vec<Change>>>()?;
-        let (mut base, current) = comparison.into_parts();
-        // The sweep leaves the base where the current snapshot ends.
-        base.by_ref().try_for_each(|segment| segment.map(drop))?;
-        let first = (base.fingerprint(), current.fingerprint());
-        let again = (
-            Fingerprint::of(segments(before))?,
-            Fingerprint::of(segments(now))?,
-        );
-        if first == again {
-            return Ok(Some(changes));
-        }
-    }
-    Ok(None)
-}
-
-fn segments(file: &UncachedFile) -> Segments<ExtentReader<'_>> {
-    Segments::new(ExtentReader::new(file.file(), 0), file.size(), 0)
-}
-
-/// OCFS2 copies a megabyte for a block written.
-fn copies_in_large_units(file: &UncachedFile) -> bool {
-    file_system::status(file.file()).is_ok_and(|status| status.kind == Kind::Ocfs2)
-}
-
-fn unreadable_map(snapshot: &Snapshot, disk: &Disk, source: io::Error) -> SnapshotError {
-    SnapshotError::Io {
-        what: "cannot read the extent map of",
-        path: snapshot.path(disk).unwrap_or_default(),
-        source,
-    }
+    Ok((walk, ranges))
 }
 
 fn outcome(
     snapshot: &Snapshot,
     disk: &Disk,
-    base: Option<Uuid>,
-    method: Method,
-    reason: Option<String>,
+    walk: &Walk,
     ranges: Vec<Range>,
 ) -> Result<DiskComparison, SnapshotError> {
     let (Some(path), Some(mount_point)) = (snapshot.path(disk), snapshot.mount_point(disk)) else {
@@ -302,9 +265,9 @@ fn outcome(
         disk: disk.clone(),
         path,
         mount_point,
-        base,
-        method,
-        reason,
+        base: walk.base(),
+        method: walk.method(),
+        reason: walk.reason().map(str::to_owned),
         ranges,
     })
 }

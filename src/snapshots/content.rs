@@ -19,18 +19,41 @@ pub struct Sides<'f> {
     pub current: &'f UncachedFile,
 }
 
-/// The blocks of `[start, start + length)` whose bytes differ, as data and zero ranges. The
+/// Memory for reading both sides; made once and used for many stretches.
+#[derive(Debug)]
+pub struct Buffers {
+    before: AlignedBuffer,
+    now: AlignedBuffer,
+}
+
+impl Buffers {
+    /// Somewhat more than 2 MiB.
+    pub fn new() -> Buffers {
+        let room = STEP + 2 * ALIGNMENT;
+        Buffers {
+            before: AlignedBuffer::new(room),
+            now: AlignedBuffer::new(room),
+        }
+    }
+}
+
+/// The blocks of `[start, start + length)` whose bytes differ, as data and zero ranges, and how far
+/// it has looked: to the end of the stretch, unless about `limit` ranges were found before. The
 /// stretch lies inside the current snapshot.
 ///
 /// # Errors
 /// What reading either side gives.
-pub fn differences(sides: &Sides<'_>, start: u64, length: u64) -> io::Result<Vec<Range>> {
+pub fn differences(
+    sides: &Sides<'_>,
+    buffers: &mut Buffers,
+    start: u64,
+    length: u64,
+    limit: usize,
+) -> io::Result<(Vec<Range>, u64)> {
     let mut ranges: Vec<Range> = Vec::new();
-    let room = STEP + 2 * ALIGNMENT;
-    let (mut before, mut now) = (AlignedBuffer::new(room), AlignedBuffer::new(room));
     let end = start + length;
     let mut position = start;
-    while position < end {
+    while position < end && ranges.len() < limit {
         // Steps end on block boundaries, whatever the start.
         let step = (STEP as u64).min(end - position);
         let aligned_end = (position + step) / BLOCK as u64 * BLOCK as u64;
@@ -40,12 +63,12 @@ pub fn differences(sides: &Sides<'_>, start: u64, length: u64) -> io::Result<Vec
             step
         };
         let count = usize::try_from(step).map_err(io::Error::other)?;
-        let old = read_or_zero(sides.base, &mut before, position, count)?;
-        let new = read_or_zero(sides.current, &mut now, position, count)?;
+        let old = read_or_zero(sides.base, &mut buffers.before, position, count)?;
+        let new = read_or_zero(sides.current, &mut buffers.now, position, count)?;
         compare_step(position, old, new, sides.base.size(), &mut ranges);
         position += step;
     }
-    Ok(ranges)
+    Ok((ranges, position))
 }
 
 /// Reads a stretch; what lies past the end of the file is zero.
@@ -112,6 +135,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::extents::squash;
 
     fn file(directory: &Path, name: &str, bytes: &[u8]) -> UncachedFile {
         let path = directory.join(name);
@@ -130,8 +154,22 @@ mod tests {
             base: &base,
             current: &current,
         };
-        differences(&sides, start, length)
-            .unwrap()
+        let buffers = &mut Buffers::new();
+        let (ranges, reached) = differences(&sides, buffers, start, length, usize::MAX).unwrap();
+        assert_eq!(reached, start + length);
+        let (mut in_parts, mut at): (Vec<Range>, u64) = (Vec::new(), start);
+        while at < reached {
+            let (more, so_far) = differences(&sides, buffers, at, reached - at, 1).unwrap();
+            assert!(so_far > at, "no progress");
+            in_parts.extend(more);
+            at = so_far;
+        }
+        assert_eq!(
+            squash(in_parts),
+            ranges,
+            "as far as the limit, then on from there"
+        );
+        ranges
             .iter()
             .map(|range| (range.start, range.length, range.kind))
             .collect()

@@ -18,6 +18,7 @@ mod old_client;
 mod pause;
 mod requests;
 mod services;
+mod streams;
 mod support;
 mod upgrade;
 mod vm_config;

@@ -113,6 +113,12 @@ impl Node {
         format!("https://{}", self.daemon.address())
     }
 
+    /// The daemon's process.
+    #[must_use]
+    pub fn daemon_id(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// A client that has logged in.
     ///
     /// # Errors

@@ -7,14 +7,14 @@
 mod differential;
 mod encoded;
 mod exactness;
-mod guest;
-mod house;
+pub mod guest;
+pub mod house;
 mod mapped;
 mod moved;
 mod refusals;
 mod remount;
 mod replaced;
-mod replica;
+pub mod replica;
 mod sealing;
-mod seed;
+pub mod seed;
 mod two_repositories;

@@ -1,0 +1,142 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::DeltaError;
+
+/// zstd's level: the fastest of the ordinary ones. A link that needs more is slower than the disk.
+const ZSTD_LEVEL: i32 = 1;
+
+/// How the payload of a data frame is packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As it is.
+    #[default]
+    None,
+    /// Zstandard frames (RFC 8878), without a dictionary.
+    Zstd,
+    /// One LZ4 block (not the LZ4 frame format).
+    Lz4,
+}
+
+impl Compression {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Compression::None => 0,
+            Compression::Zstd => 1,
+            Compression::Lz4 => 2,
+        }
+    }
+
+    pub(super) fn of_code(code: u8) -> Option<Compression> {
+        match code {
+            0 => Some(Compression::None),
+            1 => Some(Compression::Zstd),
+            2 => Some(Compression::Lz4),
+            _ => None,
+        }
+    }
+}
+
+/// Packs payloads; what zstd needs for that is kept from one to the next.
+pub(super) enum Packer {
+    None,
+    Zstd(Box<zstd::bulk::Compressor<'static>>),
+    Lz4,
+}
+
+impl Packer {
+    pub(super) fn new(compression: Compression) -> Result<Packer, DeltaError> {
+        Ok(match compression {
+            Compression::None => Packer::None,
+            Compression::Lz4 => Packer::Lz4,
+            Compression::Zstd => Packer::Zstd(Box::new(
+                zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(DeltaError::compressor)?,
+            )),
+        })
+    }
+
+    /// The bytes packed, where that makes them fewer; else as they are.
+    pub(super) fn pack<'b>(&mut self, bytes: &'b [u8]) -> (Compression, Cow<'b, [u8]>) {
+        let packed = match self {
+            Packer::None => None,
+            Packer::Zstd(compressor) => {
+                // It has to stay below what it was: no more room than that.
+                let mut packed = Vec::with_capacity(bytes.len());
+                compressor
+                    .compress_to_buffer(bytes, &mut packed)
+                    .ok()
+                    .map(|_| (Compression::Zstd, packed))
+            }
+            Packer::Lz4 => Some((Compression::Lz4, lz4_flex::block::compress(bytes))),
+        };
+        match packed {
+            Some((compression, packed)) if packed.len() < bytes.len() => {
+                (compression, Cow::Owned(packed))
+            }
+            _ => (Compression::None, Cow::Borrowed(bytes)),
+        }
+    }
+}
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Packer::None => "None",
+            Packer::Zstd(_) => "Zstd",
+            Packer::Lz4 => "Lz4",
+        })
+    }
+}
+
+/// Unpacks payloads, into as many bytes as their frame says and never more.
+#[derive(Default)]
+pub(super) struct Unpacker {
+    zstd: Option<Box<zstd::bulk::Decompressor<'static>>>,
+}
+
+impl Unpacker {
+    /// `length` has been checked against [`MAX_DATA`](super::MAX_DATA).
+    pub(super) fn unpack(
+        &mut self,
+        compression: Compression,
+        stored: &[u8],
+        length: usize,
+    ) -> Result<Vec<u8>, DeltaError> {
+        let mut bytes = vec![0; length];
+        let written = match compression {
+            Compression::None => return Err(DeltaError::Malformed("nothing to unpack".into())),
+            Compression::Zstd => {
+                let zstd = match &mut self.zstd {
+                    Some(zstd) => zstd,
+                    none => none.insert(Box::new(
+                        zstd::bulk::Decompressor::new().map_err(DeltaError::compressor)?,
+                    )),
+                };
+                zstd.decompress_to_buffer(stored, bytes.as_mut_slice())
+                    .map_err(|error| {
+                        DeltaError::Malformed(format!("a payload is no Zstandard data: {error}"))
+                    })?
+            }
+            Compression::Lz4 => {
+                lz4_flex::block::decompress_into(stored, &mut bytes).map_err(|error| {
+                    DeltaError::Malformed(format!("a payload is no LZ4 block: {error}"))
+                })?
+            }
+        };
+        if written != length {
+            return Err(DeltaError::Malformed(format!(
+                "a payload unpacks to {written} bytes, not to {length}"
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpacker").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,250 @@
+//! Every byte that a replica must write, as a stream: the walk's ranges, read and framed step by
+//! step.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::error::SnapshotError;
+use super::fetch::fetch;
+use super::walk::Walk;
+use crate::extents::{Fetch, Fetches, Range, squash};
+use crate::protocol::delta::{Compression, DeltaError, Encoder, MAX_DATA, StreamHeader, runs};
+use crate::protocol::{ErrorBody, rbd};
+
+/// Bytes that are sent from the memory that they were read to; fewer are copied to their
+/// neighbours.
+const BY_THEMSELVES: usize = 16 << 10;
+
+/// How a delta is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Ours.
+    Native(Compression),
+    /// Ceph's `rbd diff v1`.
+    Rbd,
+}
+
+/// A delta stream on its way out. Holds about a megabyte at a time.
+#[derive(Debug)]
+pub struct Delta {
+    walk: Walk,
+    writer: Writer,
+    /// Found and not yet read.
+    ranges: VecDeque<Range>,
+    opening: Option<Vec<u8>>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Writer {
+    Native(Option<Box<Encoder>>),
+    Rbd,
+}
+
+impl Delta {
+    /// What a walk, at its beginning, finds.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`] for a first page that cannot be read.
+    pub fn new(mut walk: Walk, format: Format) -> Result<Delta, SnapshotError> {
+        let from = walk.position();
+        // The header says how changes are found: look first.
+        let ranges = walk.step()?.map(|stretch| stretch.ranges);
+        let disk = walk.disk();
+        let (writer, opening) = match format {
+            Format::Native(compression) => {
+                let header = StreamHeader {
+                    snapshot: walk.snapshot(),
+                    disk: disk.name.clone(),
+                    size: disk.size,
+                    base: walk.base(),
+                    from,
+                    method: walk.method().as_str().to_owned(),
+                    reason: walk.reason().map(str::to_owned),
+                };
+                let (encoder, bytes) =
+                    Encoder::new(&header, compression).map_err(|error| broken(&walk, error))?;
+                (Writer::Native(Some(Box::new(encoder))), bytes)
+            }
+            Format::Rbd => {
+                let base = walk.base().map(|base| base.to_string());
+                let to = walk.snapshot().to_string();
+                (Writer::Rbd, rbd::begin(base.as_deref(), &to, disk.size))
+            }
+        };
+        Ok(Delta {
+            walk,
+            writer,
+            ranges: squash(ranges.unwrap_or_default()).into(),
+            opening: Some(opening),
+            ended: false,
+        })
+    }
+
+    /// The next pieces of the stream, possibly none; None at its end.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`]; the stream cannot go on, see [`Delta::give_up`].
+    pub fn step(&mut self) -> Result<Option<Vec<Bytes>>, SnapshotError> {
+        let mut out = Pieces::default();
+        if let Some(opening) = self.opening.take() {
+            out.copy(&opening);
+        }
+        if self.ended {
+            return Ok(None);
+        }
+        if self.ranges.is_empty() {
+            match self.walk.step()? {
+                None => {
+                    self.end(&mut out)?;
+                    return Ok(Some(out.finish()));
+                }
+                Some(stretch) if stretch.ranges.is_empty() => {
+                    self.reached(&mut out, stretch.reached)?;
+                    return Ok(Some(out.finish()));
+                }
+                Some(stretch) => self.ranges = squash(stretch.ranges).into(),
+            }
+        }
+        let fetches = Fetches::take(&mut self.ranges);
+        let path = self.walk.path();
+        let read = fetch(self.walk.file(), &fetches.reads)
+            .map_err(SnapshotError::io("cannot read", path))?;
+        for part in &fetches.parts {
+            match *part {
+                Fetch::Zero(span) => self.zero(&mut out, span.start, span.length)?,
+                Fetch::Data(span, number) => {
+                    let (read, bytes) = (&fetches.reads[number], &read[number]);
+                    let at = usize::try_from(span.start - read.start).unwrap_or(usize::MAX);
+                    let length = usize::try_from(span.length).unwrap_or(usize::MAX);
+                    self.data(&mut out, span.start, &bytes.slice(at..at + length))?;
+                }
+            }
+        }
+        Ok(Some(out.finish()))
+    }
+
+    /// After an error: what the stream can still say of it. None where its format cannot, and the
+    /// connection has to be broken off.
+    pub fn give_up(&mut self, body: &ErrorBody) -> Option<Bytes> {
+        self.ended = true;
+        match &mut self.writer {
+            Writer::Native(encoder) => encoder.take()?.error(body).ok().map(Bytes::from),
+            Writer::Rbd => None,
+        }
+    }
+
+    /// Data as it was read; blocks of zeros in it travel as zeros.
+    fn data(&mut self, out: &mut Pieces, offset: u64, bytes: &Bytes) -> Result<(), SnapshotError> {
+        for run in runs(offset, bytes) {
+            let start = offset + run.place.start as u64;
+            if run.is_zero {
+                self.zero(out, start, run.place.len() as u64)?;
+                continue;
+            }
+            let bytes = bytes.slice(run.place);
+            match &mut self.writer {
+                Writer::Rbd => {
+                    out.copy(&rbd::data(start, bytes.len() as u64));
+                    out.share(&bytes);
+                }
+                Writer::Native(None) => {}
+                Writer::Native(Some(encoder)) => {
+                    debug_assert!(bytes.len() <= MAX_DATA, "a read is one frame at most");
+                    let frame = encoder
+                        .data(start, &bytes)
+                        .map_err(|error| broken(&self.walk, error))?;
+                    out.copy(&frame.head);
+                    match frame.payload {
+                        std::borrow::Cow::Borrowed(_) => out.share(&bytes),
+                        std::borrow::Cow::Owned(packed) => out.share(&Bytes::from(packed)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn zero(&mut self, out: &mut Pieces, start: u64, length: u64) -> Result<(), SnapshotError> {
+        match &mut self.writer {
+            Writer::Rbd => out.copy(&rbd::zero(start, length)),
+            Writer::Native(None) => {}
+            Writer::Native(Some(encoder)) => {
+                let head = encoder
+                    .zero(start, length)
+                    .map_err(|error| broken(&self.walk, error))?;
+                out.copy(&head);
+            }
+        }
+        Ok(())
+    }
+
+    fn reached(&mut self, out: &mut Pieces, offset: u64) -> Result<(), SnapshotError> {
+        if let Writer::Native(Some(encoder)) = &mut self.writer {
+            let head = encoder
+                .reached(offset)
+                .map_err(|error| broken(&self.walk, error))?;
+            out.copy(&head);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Pieces) -> Result<(), SnapshotError> {
+        self.ended = true;
+        match &mut self.writer {
+            Writer::Rbd => out.copy(&rbd::END),
+            Writer::Native(encoder) => {
+                if let Some(encoder) = encoder.take() {
+                    let end = encoder
+                        .end(self.walk.by_content())
+                        .map_err(|error| broken(&self.walk, error))?;
+                    out.copy(&end);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an encoder refuses is a mistake of ours: the client must not believe the stream.
+fn broken(walk: &Walk, error: DeltaError) -> SnapshotError {
+    SnapshotError::Io {
+        what: "cannot write the delta of",
+        path: walk.path().clone(),
+        source: std::io::Error::other(error),
+    }
+}
+
+/// Pieces of a body: large ones as they are, small ones together.
+#[derive(Debug, Default)]
+struct Pieces {
+    done: Vec<Bytes>,
+    small: BytesMut,
+}
+
+impl Pieces {
+    fn copy(&mut self, bytes: &[u8]) {
+        self.small.extend_from_slice(bytes);
+    }
+
+    fn share(&mut self, bytes: &Bytes) {
+        if bytes.len() < BY_THEMSELVES {
+            self.copy(bytes);
+        } else {
+            self.cut();
+            self.done.push(bytes.clone());
+        }
+    }
+
+    fn cut(&mut self) {
+        if !self.small.is_empty() {
+            self.done.push(self.small.split().freeze());
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.cut();
+        self.done
+    }
+}

@@ -1,0 +1,139 @@
+//! Only what changed is sent, and nothing piles up.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+
+use coriolis_ovm_exporter::operations::demo::guest::Random;
+
+use super::super::comparison::seed::Seed;
+use super::super::support::counts::count;
+use super::super::support::node::{Kind, TestNode};
+use super::scene::{Scene, assert_same, decode};
+
+const BLOCK: u64 = 4096;
+
+/// A disk of data.
+fn filled(scene: &Scene, size: u64, seed: u64) -> File {
+    let disk = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&scene.disk)
+        .unwrap();
+    let (mut random, mut bytes) = (Random::new(seed), vec![0; 1 << 20]);
+    for at in 0..size >> 20 {
+        random.fill(&mut bytes);
+        disk.write_all_at(&bytes, at << 20).unwrap();
+    }
+    disk.sync_all().unwrap();
+    disk
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_blocks_of_a_gigabyte() {
+    let seed = Seed::choose();
+    println!("seed {}", seed.0);
+    let mut random = Random::new(seed.0);
+    let scene = Scene::set(Kind::Xfs).await;
+    let disk = filled(&scene, 64 << 20, seed.0);
+    disk.set_len(1 << 30).unwrap();
+    let base = scene.take_unread().await;
+    let mut block = vec![0; 4096];
+    for _ in 0..100 {
+        random.fill(&mut block);
+        disk.write_all_at(&block, random.below((1 << 30) / BLOCK) * BLOCK)
+            .unwrap();
+    }
+    let now = scene.take_unread().await;
+    let query = format!("compareTo={}", base.id);
+    let stream = scene.delta(&now, &query).await;
+    let delta = decode(&stream, 1 << 20).unwrap();
+    println!("{} bytes for 409,600", stream.len());
+    assert!(stream.len() <= 409_600 * 11 / 10, "{}", stream.len());
+    assert!(delta.totals.data <= 409_600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_block_in_a_megabyte_that_was_rewritten() {
+    let seed = Seed::choose();
+    for kind in [Kind::Xfs, Kind::Btrfs] {
+        let scene = Scene::set(kind).await;
+        let disk = filled(&scene, 32 << 20, seed.0);
+        let base = scene.take().await;
+        let mut region = vec![0; 1 << 20];
+        for at in 0..30_u64 {
+            disk.read_exact_at(&mut region, at << 20).unwrap();
+            let block = usize::try_from(at * 7 % 256 * BLOCK).unwrap();
+            region[block] ^= 1;
+            disk.write_all_at(&region, at << 20).unwrap();
+        }
+        let now = scene.take().await;
+        let query = format!("compareTo={}&refine=4096", base.id);
+        let stream = scene.delta(&now, &query).await;
+        let delta = decode(&stream, 1 << 20).unwrap();
+        assert_same(&delta.apply(&base.bytes), &now.bytes, "refined");
+        assert_eq!(delta.totals.data, 30 * BLOCK);
+        assert!(stream.len() <= 30 * 4096 * 11 / 10, "{}", stream.len());
+        // Blocks of zeros inside of data, and what packs.
+        let name = format!("compareTo={}&compression=zstd", base.id);
+        disk.write_all_at(&vec![0; 1 << 20], 3 << 20).unwrap();
+        disk.write_all_at(&vec![5; 1 << 20], 5 << 20).unwrap();
+        let later = scene.take().await;
+        let query = name.replace(&base.id, &now.id);
+        let stream = scene.delta(&later, &query).await;
+        let delta = decode(&stream, 1 << 20).unwrap();
+        assert_same(&delta.apply(&now.bytes), &later.bytes, "zeros");
+        assert_eq!((delta.totals.data, delta.totals.zeros), (1 << 20, 1 << 20));
+        assert!(stream.len() < 4096, "{}", stream.len());
+    }
+}
+
+/// The largest resident memory since the last call, bytes.
+fn peak(node: &TestNode) -> u64 {
+    let process = format!("/proc/{}", node.daemon_id());
+    let status = fs::read_to_string(format!("{process}/status")).unwrap();
+    fs::write(format!("{process}/clear_refs"), "5").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_extents_take_little_memory() {
+    let extents = u64::from(count(8_000, 200_000));
+    let scene = Scene::set(Kind::Xfs).await;
+    let disk = File::create_new(&scene.disk).unwrap();
+    disk.set_len(extents * 2 * BLOCK).unwrap();
+    let base = scene.take_unread().await;
+    for at in 0..extents {
+        disk.write_all_at(&[7; 4096], at * 2 * BLOCK).unwrap();
+    }
+    disk.sync_all().unwrap();
+    let now = scene.take_unread().await;
+    let query = format!("compareTo={}", base.id);
+    peak(&scene.node);
+    let idle = peak(&scene.node);
+    let begun = std::time::Instant::now();
+    let (one, _) = scene.ranges(&now, &query, 200_000).await;
+    let (all_at_once, memory) = (begun.elapsed(), peak(&scene.node) - idle);
+    let begun = std::time::Instant::now();
+    let (pages, _) = scene.ranges(&now, &query, one.len() / 7).await;
+    println!(
+        "{} ranges: {all_at_once:?} at once with {memory} bytes, {:?} in 8 pages",
+        one.len(),
+        begun.elapsed()
+    );
+    assert_eq!(pages, one);
+    assert_eq!(one.len() as u64, extents);
+    assert!(memory <= 64 << 20, "{memory} bytes");
+    let (first, _) = scene.ranges(&now, "", 12_345).await;
+    assert_eq!(first.len() as u64, 2 * extents, "data and holes");
+    let stream = scene.delta(&now, &query).await;
+    let delta = decode(&stream, 1 << 20).unwrap();
+    assert_eq!(delta.totals.data, extents * BLOCK);
+    let memory = peak(&scene.node) - idle;
+    assert!(memory <= 64 << 20, "{memory} bytes");
+}
