@@ -63,6 +63,7 @@ test-long: setup-test setup-fuzz lint
 	TEST_LONG=1 $(CARGO) nextest run --locked --profile long $(FILTER)
 	$(CARGO) test --locked --doc
 	@scripts/fuzz.sh 15
+	TEST_LONG=1 $(MAKE) test-ocfs2
 
 # On a nightly compiler. What an earlier run learned is kept below the target directory.
 FUZZ_SECONDS ?= 600
