@@ -55,8 +55,8 @@ fn freeze(pool: &mut Pool<'_>, heavy: &str, quiet: &str) -> anyhow::Result<()> {
 
     let begun = pool.nodes[SURVIVOR].uptime()?;
     // A kernel that wakes too late restarts itself when its watchdog's turn comes before its next
-    // heartbeat is written. On one emulated processor that is a matter of chance: of six, two went on
-    // and wrote to a file system that they were no longer a part of. It must not be chance here.
+    // heartbeat is written. On one emulated processor that is a matter of chance: of six, three went
+    // on as if they had not been given up. It must not be chance here.
     pool.nodes[DEAD].machine.slow_disk()?;
     pool.nodes[DEAD].machine.freeze(true)?;
     pool.nodes[SURVIVOR].tell(&Order::Hold { snapshot: held })?;
