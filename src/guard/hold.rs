@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use super::ears::RELEASE;
 use super::left;
 use super::line::{Cause, Order, Refusal, Said, Task};
+use super::watch::Watch;
 
 /// How long a guard may take to say its first word.
 const READY_LIMIT: Duration = Duration::from_secs(15);
@@ -22,6 +23,9 @@ const TAKE_LIMIT: Duration = Duration::from_secs(35);
 /// How long a guard may take to answer the word to let go. One that does not, because somebody has
 /// stopped it, is killed, and what it held is let go of in its place.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long after `max_pause` a guard that has not begun to let go is killed: somebody has stopped
+/// it, and perhaps the storage hangs, too, so that nobody has told it to let go.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long its last word is waited for. It goes on without being waited for.
 const LET_GO_LIMIT: Duration = Duration::from_secs(15);
 /// How long a domain whose guard was killed is cared for at once; later it is recovery's.
@@ -165,7 +169,7 @@ impl Hold {
                         cause => why(cause.unwrap_or(Cause::Failed)),
                     }));
                 }
-                Said::Ready | Said::Warning(_) | Said::Note(_) => {}
+                Said::Ready | Said::Pausing | Said::Warning(_) | Said::Note(_) => {}
             }
         }
     }
@@ -266,6 +270,11 @@ impl Hold {
 fn why(cause: Cause) -> String {
     match cause {
         Cause::Expired => "the clones took longer than [snapshots] max_pause".to_owned(),
+        Cause::Undone => {
+            "when the clones were made it was not paused any more, or that cannot be told: \
+             somebody else has unpaused it, or it has left this node"
+                .to_owned()
+        }
         Cause::Signal(number) => format!("its guard process got signal {number}"),
         Cause::Released | Cause::HungUp | Cause::Failed => format!("its guard let go ({cause})"),
     }
@@ -274,9 +283,19 @@ fn why(cause: Cause) -> String {
 /// Passes on what a guard says until it ends; where it ends too early, does the rest of its work.
 fn listen(mut child: Child, output: ChildStdout, order: &Order, send: &Sender<Heard>) {
     let mut done = false;
+    let watch = Watch::over(child.id());
     for line in BufReader::new(output).lines() {
         let Ok(line) = line else { break };
-        match Said::parse(&line) {
+        let said = Said::parse(&line);
+        match (&said, &order.task) {
+            (Some(Said::Pausing), Task::Pause { .. })
+            | (Some(Said::Held(_)), Task::Command { .. }) => {
+                watch.begin(order.max_pause + GRACE);
+            }
+            (Some(Said::LettingGo(_) | Said::LetGo(_) | Said::Refused(..)), _) => watch.end(),
+            _ => {}
+        }
+        match said {
             // Nobody listens any more when the last ones are said.
             Some(Said::Note(text)) => tracing::info!(guard = child.id(), "{text}"),
             Some(said) => {
@@ -289,6 +308,8 @@ fn listen(mut child: Child, output: ChildStdout, order: &Order, send: &Sender<He
             None => tracing::warn!("the guard says {line:?}"),
         }
     }
+    // From here on its process id may become somebody else's.
+    watch.end();
     // Its record's lock goes with its last breath, not with its pipe.
     let _ = child.wait();
     let programs = match &order.task {

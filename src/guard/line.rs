@@ -80,6 +80,8 @@ pub enum Cause {
     Signal(u32),
     /// It has held for as long as it may.
     Expired,
+    /// When it was released, the domain was not paused any more, or that could not be told.
+    Undone,
     /// It could not take hold, or not for certain.
     Failed,
 }
@@ -89,6 +91,8 @@ pub enum Cause {
 pub enum Said {
     /// It has a session of its own and catches signals.
     Ready,
+    /// It is about to pause.
+    Pausing,
     /// It holds, since this moment of the monotonic clock.
     Held(Duration),
     /// It begins to let go.
@@ -118,6 +122,7 @@ impl fmt::Display for Cause {
             Cause::HungUp => formatter.write_str("hung-up"),
             Cause::Signal(number) => write!(formatter, "signal {number}"),
             Cause::Expired => formatter.write_str("expired"),
+            Cause::Undone => formatter.write_str("undone"),
             Cause::Failed => formatter.write_str("failed"),
         }
     }
@@ -130,6 +135,7 @@ impl Cause {
             "hung-up" => Some(Cause::HungUp),
             "expired" => Some(Cause::Expired),
             "failed" => Some(Cause::Failed),
+            "undone" => Some(Cause::Undone),
             _ => Some(Cause::Signal(text.strip_prefix("signal ")?.parse().ok()?)),
         }
     }
@@ -140,6 +146,7 @@ impl fmt::Display for Said {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Said::Ready => formatter.write_str("ready"),
+            Said::Pausing => formatter.write_str("pausing"),
             Said::Held(since) => write!(formatter, "held {}", since.as_micros()),
             Said::LettingGo(cause) => write!(formatter, "letting-go {cause}"),
             Said::LetGo(held) => write!(formatter, "let-go {}", held.as_micros()),
@@ -168,6 +175,7 @@ impl Said {
         let micros = || rest.parse().ok().map(Duration::from_micros);
         match word {
             "ready" => Some(Said::Ready),
+            "pausing" => Some(Said::Pausing),
             "held" => micros().map(Said::Held),
             "letting-go" => Cause::parse(rest).map(Said::LettingGo),
             "let-go" => micros().map(Said::LetGo),
@@ -196,6 +204,7 @@ mod tests {
     fn every_line_is_read_as_it_was_said() {
         let mut lines = vec![
             Said::Ready,
+            Said::Pausing,
             Said::Held(Duration::from_micros(123_456_789)),
             Said::LetGo(Duration::from_micros(7)),
             Said::Warning("xm list: no answer".to_owned()),
@@ -207,6 +216,7 @@ mod tests {
             Cause::Signal(15),
             Cause::Expired,
             Cause::Failed,
+            Cause::Undone,
         ] {
             lines.push(Said::LettingGo(cause));
         }

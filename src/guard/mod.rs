@@ -21,8 +21,9 @@
 //! | line | meaning |
 //! | --- | --- |
 //! | `ready` | it has its own session and catches signals; nothing is done yet |
+//! | `pausing` | the pause call comes next: the daemon counts from here, and kills a guard that has not let go a second after `max_pause` |
 //! | `held <monotonic clock>` | held from now on; clones may be made |
-//! | `letting-go <cause>` | from now on not held for certain: `released`, `hung-up`, `signal <number>`, `expired`, `failed` |
+//! | `letting-go <cause>` | from now on not held for certain: `released`, `hung-up`, `signal <number>`, `expired`, `failed`, `undone` (not paused any more when it was released) |
 //! | `let-go <time>` | seen not to be held any more; so long was held, at most. Last word |
 //! | `refused <kind> <text>` | nothing is held: `not-here`, `not-running`, `paused-before`, `failed`, `command-failed`. Last word |
 //! | `warning <text>`, `note <text>` | for people: for the answer and the log; for the log alone |
@@ -38,7 +39,7 @@
 //! | checking | empty | the domain runs here: recorded; else refused |
 //! | recorded | written to the device | the pause call |
 //! | pausing | yes | success, or the list shows it: held. Twice no success: letting go |
-//! | held | yes | word, end of file, signal, `max_pause`: letting go |
+//! | held | yes | word, then a look at the list whether it is still paused; end of file, signal, `max_pause`: letting go |
 //! | letting go | yes | unpause, list, again until the list shows the domain not paused, or three times not at all |
 //! | watching | yes | only after a call that failed or was killed: a pause that comes late is undone, for ten seconds |
 //! | done | removed | the end |
@@ -68,6 +69,7 @@ mod pausing;
 mod process;
 mod record;
 mod toolstack;
+mod watch;
 
 pub use guards::{Guards, SUBCOMMAND};
 pub use hold::{Hold, LetGo, NotHeld};

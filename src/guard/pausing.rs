@@ -73,6 +73,8 @@ pub(super) fn hold(node: &mut impl Surroundings, max_pause: Duration) {
     }
     let begun = node.now();
     let deadline = begun + max_pause;
+    // From here on the daemon watches that it is not for longer.
+    node.say(Said::Pausing);
     let attempt = pause(node, deadline);
     let failure = match &attempt {
         Attempt::Paused | Attempt::PausedAfterAll => {
@@ -85,6 +87,10 @@ pub(super) fn hold(node: &mut impl Surroundings, max_pause: Duration) {
             let cause = heard
                 .or_else(|| node.listen(deadline))
                 .unwrap_or(Cause::Expired);
+            let cause = match cause {
+                Cause::Released => until_now(node, deadline),
+                other => other,
+            };
             node.say(Said::LettingGo(cause));
             None
         }
@@ -100,6 +106,23 @@ pub(super) fn hold(node: &mut impl Surroundings, max_pause: Duration) {
     });
     if attempt != Attempt::Paused {
         watch(node);
+    }
+}
+
+/// Whether the domain was paused until it was released. Somebody may have unpaused it, or it may
+/// have left this node, and a toolstack may say that it has paused what it has not.
+fn until_now(node: &mut impl Surroundings, deadline: Duration) -> Cause {
+    let left = deadline.saturating_sub(node.now());
+    if left.is_zero() {
+        return Cause::Expired;
+    }
+    match node.state(left.min(LIST_LIMIT)) {
+        Ok(DomainState::Paused) => Cause::Released,
+        Ok(_) => Cause::Undone,
+        Err(reason) => {
+            node.say(Said::Warning(reason));
+            Cause::Undone
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use super::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pausing {
     Well,
+    /// Not paused, and success.
+    Lies,
     /// Paused, and an error.
     ThenFails,
     Fails,
@@ -108,7 +110,7 @@ impl Surroundings for Fake {
             self.stop(self.now);
         }
         match how {
-            Pausing::Well => Ok(()),
+            Pausing::Well | Pausing::Lies => Ok(()),
             Pausing::ThenFails | Pausing::Fails => Err(CallError::Failed("failed".to_owned())),
             Pausing::ThenHangs | Pausing::Hangs | Pausing::HangsLate(_) => {
                 self.pass(limit);
@@ -180,6 +182,7 @@ fn a_pause_is_held_until_the_word() {
     assert_eq!(done.calls, ["pause", "unpause"]);
     assert_eq!(done.state, DomainState::Running);
     let [
+        Said::Pausing,
         Said::Held(since),
         Said::LettingGo(Cause::Released),
         Said::LetGo(held),
@@ -188,8 +191,9 @@ fn a_pause_is_held_until_the_word() {
         panic!("{:?}", done.said);
     };
     assert_eq!(since, at(20));
-    assert_eq!(held, Duration::from_millis(300));
-    assert_eq!(done.pauses, [(at(20), Some(at(310)))]);
+    // With the look at the list before it is undone.
+    assert_eq!(held, Duration::from_millis(310));
+    assert_eq!(done.pauses, [(at(20), Some(at(320)))]);
 }
 
 #[test]
@@ -201,12 +205,37 @@ fn every_reason_ends_it_and_so_does_time() {
         }
         .run();
         assert!(done.said.contains(&Said::LettingGo(cause)));
-        assert_eq!(done.pauses, [(at(20), Some(at(310)))]);
+        // The daemon's word alone is worth a look at the list.
+        let end = if cause == Cause::Released { 320 } else { 310 };
+        assert_eq!(done.pauses, [(at(20), Some(at(end)))]);
     }
     let done = Fake::running().run();
     assert!(done.said.contains(&Said::LettingGo(Cause::Expired)));
     // Since before the call.
     assert_eq!(done.pauses, [(at(20), Some(at(5020)))]);
+}
+
+#[test]
+fn a_pause_that_did_not_last_is_not_called_one() {
+    // The toolstack says that it has paused, and has not.
+    let lied = Fake {
+        pausing: vec![Pausing::Lies],
+        heard: Some((at(300), Cause::Released)),
+        ..Fake::running()
+    }
+    .run();
+    assert!(lied.said.contains(&Said::LettingGo(Cause::Undone)));
+    assert_eq!(lied.calls, ["pause", "unpause"]);
+    // It does not answer when it is asked.
+    let silent = Fake {
+        lists_fail: 1,
+        heard: Some((at(300), Cause::Released)),
+        ..Fake::running()
+    }
+    .run();
+    assert!(silent.said.contains(&Said::LettingGo(Cause::Undone)));
+    assert_eq!(silent.state, DomainState::Running);
+    assert!(silent.pauses[0].1.unwrap() <= at(20) + MAX_PAUSE + Duration::from_millis(100));
 }
 
 #[test]

@@ -5,10 +5,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use uuid::Uuid;
 
 use super::error::SnapshotError;
@@ -34,7 +34,14 @@ pub struct Copy {
 #[derive(Debug)]
 pub struct Catalog {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    index: Mutex<Index>,
+}
+
+#[derive(Debug)]
+struct Index {
+    connection: Connection,
+    /// Why it is kept in memory instead of its file.
+    in_memory: Option<String>,
 }
 
 /// What `PRAGMA user_version` says of the schema below.
@@ -85,28 +92,63 @@ impl Catalog {
             }
             other => other,
         };
-        let connection = connection.map_err(|source| SnapshotError::Catalog {
+        let failed = |source| SnapshotError::Catalog {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        let index = match connection {
+            Ok(connection) => Index {
+                connection,
+                in_memory: None,
+            },
+            // A full or sick disk must not keep the node from being served.
+            Err(error) if is_of_the_disk(&error) => {
+                let as_it_is = format!("file:{}?immutable=1", path.display());
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+                let connection = Connection::open_with_flags(as_it_is, flags)
+                    .or_else(|_| Connection::open_in_memory())
+                    .map_err(failed)?;
+                let mut index = Index {
+                    connection,
+                    in_memory: None,
+                };
+                index.move_to_memory(path, &error);
+                if index.in_memory.is_none() {
+                    return Err(failed(error));
+                }
+                index
+            }
+            Err(error) => return Err(failed(error)),
+        };
         Ok(Catalog {
             path: path.to_owned(),
-            connection: Mutex::new(connection),
+            index: Mutex::new(index),
         })
     }
 
     fn with<T>(
         &self,
-        work: impl FnOnce(&mut MutexGuard<'_, Connection>) -> rusqlite::Result<T>,
+        work: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, SnapshotError> {
-        let mut connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        work(&mut connection).map_err(|source| SnapshotError::Catalog {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = match work(&index.connection) {
+            Err(error) if index.in_memory.is_none() && is_of_the_file(&error) => {
+                index.move_to_memory(&self.path, &error);
+                work(&index.connection)
+            }
+            other => other,
+        };
+        done.map_err(|source| SnapshotError::Catalog {
             path: self.path.clone(),
             source,
         })
+    }
+
+    /// Why the index is kept in memory until the next start, where its file fails.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.in_memory.clone()
     }
 
     /// The copies of one snapshot's manifest.
@@ -197,6 +239,76 @@ impl Catalog {
     }
 }
 
+impl Index {
+    /// Goes on without the file. Nothing is lost with it: what lies on the repositories is read
+    /// again; of one that is not mounted the rows are taken along where they can be read.
+    fn move_to_memory(&mut self, path: &Path, error: &rusqlite::Error) {
+        let moved = Connection::open_in_memory().and_then(|memory| {
+            memory.execute_batch(SCHEMA)?;
+            if let Err(unread) = copy_rows(&self.connection, &memory) {
+                tracing::warn!(
+                    "not every row of {} could be read: {unread}",
+                    path.display()
+                );
+            }
+            Ok(memory)
+        });
+        let Ok(memory) = moved else { return };
+        let reason = format!(
+            "the snapshot index {} fails ({error}) and is kept in memory until the next start: \
+             make room, or mend what is wrong, and start the daemon again",
+            path.display()
+        );
+        tracing::error!("{reason}");
+        self.connection = memory;
+        self.in_memory = Some(reason);
+    }
+}
+
+/// Whether an error means that the file, not the question, is bad.
+fn is_of_the_file(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::PermissionDenied
+        )
+    )
+}
+
+/// Whether an error says that the disk is full or sick.
+fn is_of_the_disk(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    )
+}
+
+fn copy_rows(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    let mut rows =
+        from.prepare("SELECT snapshot, repository, mount_point, vm, stamp, manifest FROM copy")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        to.execute(
+            "INSERT OR REPLACE INTO copy VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, String>(3)?,
+                row.get::<_, String>(4)?,
+                row.get::<_, Vec<u8>>(5)?,
+            ],
+        )?;
+    }
+    Ok(())
+}
+
 /// None for a row that does not hold a manifest: it is read again from its file.
 fn copy_of(snapshot: Uuid, row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Copy>> {
     let bytes: Vec<u8> = row.get(3)?;
@@ -247,4 +359,45 @@ fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
         connection.execute_batch(&format!("DROP {kind} \"{name}\""))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_fails_is_left_for_memory_with_all_that_it_knew() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("exporter.db")).unwrap();
+        let id = Uuid::new_v4();
+        let copy = |repository: &str| Copy {
+            repository: repository.to_owned(),
+            mount_point: "/OVS/Repositories/r".into(),
+            stamp: Stamp("1".to_owned()),
+            manifest: serde_json::from_value(serde_json::json!({
+                "version": 1, "id": id, "vm_id": "vm", "created_at": "2026-01-01T00:00:00Z",
+                "state": "ready", "node": "n", "repositories": [], "disks": [],
+            }))
+            .unwrap(),
+        };
+        catalog.put(&copy("one")).unwrap();
+        assert_eq!(catalog.trouble(), None);
+        // From now on every write to the file fails as on a full disk.
+        let index = catalog.index.lock().unwrap();
+        let pages: i64 = index
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .unwrap();
+        index
+            .connection
+            .pragma_update(None, "max_page_count", pages)
+            .unwrap();
+        drop(index);
+        for number in 0..200 {
+            catalog.put(&copy(&format!("filler {number}"))).unwrap();
+        }
+        let trouble = catalog.trouble().expect("200 rows need more pages");
+        assert!(trouble.contains("exporter.db"), "{trouble}");
+        assert_eq!(catalog.copies(id).unwrap().len(), 201, "nothing was lost");
+    }
 }

@@ -26,6 +26,7 @@ impl Snapshots {
                 self.refresh_one(repository, &mut warnings)?;
             }
         }
+        warnings.extend(self.catalog.trouble());
         self.warning_log.tell(&warnings);
         Ok(warnings)
     }
@@ -195,8 +196,8 @@ impl Snapshots {
     /// path.
     ///
     /// # Errors
-    /// [`SnapshotError::Unknown`], [`SnapshotError::OtherVm`]; [`SnapshotError::Unavailable`] for
-    /// one that the first generation made, and that is not adopted yet.
+    /// [`SnapshotError::Unknown`], [`SnapshotError::OtherVm`]; [`SnapshotError::Unreadable`] where
+    /// its manifest is there and says nothing; [`SnapshotError::Unavailable`] for one that the first generation made, and that is not adopted yet.
     pub fn find(&self, vm_id: &str, id: &str) -> Result<Snapshot, SnapshotError> {
         let unknown = || SnapshotError::Unknown {
             vm_id: vm_id.to_owned(),
@@ -213,7 +214,7 @@ impl Snapshots {
                     None => {
                         return Err(match self.adoption.waits(id, &repositories) {
                             Some(reason) => SnapshotError::Unavailable { id, reason },
-                            None => unknown(),
+                            None => unreadable(id, &repositories).unwrap_or_else(unknown),
                         });
                     }
                 }
@@ -269,4 +270,17 @@ impl Snapshots {
             None
         })
     }
+}
+
+/// A snapshot whose manifest is there, and was not understood: it is not gone.
+fn unreadable(id: Uuid, repositories: &[Repository]) -> Option<SnapshotError> {
+    repositories
+        .iter()
+        .filter(|repository| repository.status().is_some())
+        .map(|repository| Shelf::of(&repository.mount_point))
+        .find(|shelf| shelf.stamp(id).is_ok())
+        .map(|shelf| SnapshotError::Unreadable {
+            id,
+            directory: shelf.directory(id),
+        })
 }

@@ -86,7 +86,7 @@ async fn unpausing_is_tried_until_it_works() {
         pausing.until_running(&machine).await;
     }
     let machine = pausing.machine(9);
-    pausing.behave("list", &["well", "fails", "fails", "hangs"]);
+    pausing.behave("list", &["well", "well", "fails", "fails", "hangs"]);
     let answer = ask(&api, &machine, "pause").await;
     assert_eq!(answer.json()["consistency"], "pause", "{answer:?}");
     pausing.until_no_record_is_left().await;
@@ -106,6 +106,39 @@ async fn a_toolstack_that_does_not_answer_costs_the_consistency_or_the_snapshot(
     assert_eq!(snapshot["consistency"], "none");
     assert!(warnings(&snapshot).contains("Unable to connect to xend"));
     assert_eq!(pausing.calls(&machine), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_is_none_is_not_called_one() {
+    let pausing = Pausing::new("consistency = \"pause\"").await;
+    let machine = pausing.machine(1);
+    let api = Api::of(&pausing.node).await;
+    pausing.behave("pause", &["lies"]);
+    let (_, details) = ask(&api, &machine, "pause").await.error(503);
+    assert!(details.contains("not paused any more"), "{details}");
+    see_that_nothing_is_left(&pausing);
+    // Nor where nobody can tell.
+    pausing.behave("list", &["well", "fails"]);
+    ask(&api, &machine, "pause").await.error(503);
+    assert!(!pausing.is_paused(&machine));
+    pausing.behave("pause", &["lies"]);
+    let snapshot = api.snapshot(&machine.id).await;
+    assert_eq!(snapshot["consistency"], "none");
+    assert!(warnings(&snapshot).contains("not paused any more"));
+    pausing.until_no_record_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_that_is_stopped_before_it_holds_is_ended_in_time() {
+    let pausing = Pausing::new("max_pause = \"2s\"").await;
+    let machine = pausing.machine(1);
+    let api = Api::of(&pausing.node).await;
+    // It stops its parent, the guard, right after the domain has been paused.
+    pausing.behave("pause", &["stops-guard"]);
+    ask(&api, &machine, "pause").await.error(503);
+    assert!(!pausing.is_paused(&machine));
+    pausing.see_that_none_was_longer_than(Duration::from_secs(2 + 1 + 2));
+    pausing.until_no_record_is_left().await;
 }
 
 /// A file system on which nothing changes until this is dropped.

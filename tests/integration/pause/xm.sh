@@ -59,6 +59,7 @@ pause)
     case $how in
     fails) echo "Error: cannot pause" >&2; exit 1 ;;
     hangs) hang ;;
+    lies) exit 0 ;;
     esac
     has_domain "$2"
     # In the background of a server that does not know that nobody waits any more.
@@ -68,6 +69,7 @@ pause)
     }
     pause "$2"
     case $how in
+    stops-guard) kill -STOP "$PPID" ;;
     then-fails) echo "Error: no answer from xend" >&2; exit 1 ;;
     then-hangs) hang ;;
     esac
