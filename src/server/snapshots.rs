@@ -26,7 +26,15 @@ pub(super) async fn list(
         Ok::<_, ApiError>((app, snapshots))
     })
     .await?;
+    let waiting = snapshots
+        .iter()
+        .find(|snapshot| matches!(snapshot.standing, Standing::Waiting(_)))
+        .cloned();
     snapshots.retain(|snapshot| snapshot.standing == Standing::Ready);
+    // An empty list would say that there is none, and the client would copy everything again.
+    if let (true, Some(waiting)) = (snapshots.is_empty(), waiting) {
+        waiting.ready()?;
+    }
     Ok(SnapshotList::new(app, snapshots).into_response())
 }
 

@@ -183,6 +183,31 @@ fn deleted_as_it_should_be() {
 }
 
 #[test]
+fn its_manifest_damaged() {
+    let chain = Chain::on(Kind::Xfs);
+    let directory = file_of(&chain.older).parent().unwrap().to_owned();
+    let manifest = directory.join("manifest.json");
+    let whole = fs::read(&manifest).unwrap();
+    must("chattr", &["-i", text(&manifest)]);
+    let newer = String::from_utf8_lossy(&whole).replace("\"version\": 1", "\"version\": 99");
+    for damaged in [&whole[..200], newer.as_bytes()] {
+        fs::write(&manifest, damaged).unwrap();
+        // It may be mended, or read by another release: it is not gone.
+        for found in [
+            chain.compare().map(drop),
+            chain.house.find(&chain.older).map(drop),
+        ] {
+            assert!(
+                matches!(found, Err(SnapshotError::Unreadable { .. })),
+                "{found:?}"
+            );
+        }
+    }
+    fs::write(&manifest, whole).unwrap();
+    chain.compare().unwrap();
+}
+
+#[test]
 fn its_manifest_removed() {
     let mut chain = Chain::on(Kind::Xfs);
     let directory = file_of(&chain.older).parent().unwrap().to_owned();
