@@ -1,10 +1,11 @@
 //! OCFS2 images: made and checked with the tools that OVM's administrators use.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use uuid::Uuid;
 
 use crate::scenario::Image;
@@ -51,8 +52,58 @@ impl FileSystem {
 
     /// Has the file system checked, without a change to it.
     pub fn check(&self) -> anyhow::Result<()> {
-        run(Command::new("fsck.ocfs2").arg("-fn").arg(&self.path)).map(drop)
+        find_nothing(&self.path)
     }
+}
+
+/// `fsck.ocfs2 -fn` answers no to its own questions and exits with 0 whatever it found: what it
+/// printed has to be read. A finding begins with its code in brackets, as in `[INODE_COUNT]`.
+fn find_nothing(path: &Path) -> anyhow::Result<()> {
+    let said = run(Command::new("fsck.ocfs2").arg("-fn").arg(path))?;
+    let findings: Vec<&str> = said.lines().filter(|line| line.starts_with('[')).collect();
+    ensure!(
+        findings.is_empty(),
+        "fsck.ocfs2 has findings on {}: {}",
+        path.display(),
+        findings.join("; ")
+    );
+    ensure!(
+        said.contains("All passes succeeded"),
+        "fsck.ocfs2 did not finish on {}: {}",
+        path.display(),
+        said.trim()
+    );
+    Ok(())
+}
+
+/// A file system with one block destroyed must not pass: else the check checks nothing.
+pub fn check_the_check(folder: &Path) -> anyhow::Result<()> {
+    const SMALL: Image = Image {
+        cluster: 4096,
+        size: 64 << 20,
+        features: None,
+        nodes: 1,
+    };
+    let damaged = FileSystem::make(&folder.join("damaged.img"), SMALL)?;
+    damaged.check()?;
+    let about = debugfs(&damaged.path, "stat /lost+found")?;
+    // On OCFS2 an inode's number is the block it lies in.
+    let block: u64 = about
+        .split("Inode: ")
+        .nth(1)
+        .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        .with_context(|| format!("debugfs.ocfs2 tells no inode: {about}"))?;
+    let zeros = [0; 4096];
+    File::options()
+        .write(true)
+        .open(&damaged.path)?
+        .write_all_at(&zeros, block * BLOCK)?;
+    let Err(finding) = damaged.check() else {
+        bail!("fsck.ocfs2 passes a file system whose block {block} was overwritten");
+    };
+    println!("the check of file systems finds damage: {finding:#}");
+    std::fs::remove_file(&damaged.path)?;
+    Ok(())
 }
 
 fn debugfs(path: &Path, request: &str) -> anyhow::Result<String> {

@@ -60,6 +60,9 @@ pub fn run(names: &[String]) -> anyhow::Result<()> {
     };
     let long = std::env::var_os("TEST_LONG").is_some();
     println!("OCFS2 in a virtual machine; SEED={seed}");
+    let scratch = TempDir::new_in(&setup)?;
+    image::check_the_check(scratch.path())?;
+    drop(scratch);
     let begun = Instant::now();
     let mut failed = Vec::new();
     for scenario in wanted {
