@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use reqwest::StatusCode;
 
 use crate::protocol::ErrorBody;
+use crate::protocol::delta::DeltaError;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,12 @@ pub enum ClientError {
     /// No answer, or one that cannot be read.
     #[error("{}", causes(.0))]
     Transport(#[from] reqwest::Error),
+    /// The answer stopped coming.
+    #[error("nothing came for {} s; the node hangs, or the way to it is broken", .0.as_secs())]
+    Silent(Duration),
+    /// A delta is not what it should be.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// The answer is not the range that was asked for.
     #[error("{disk}: the answer is not the {length} bytes at {offset} that were asked for")]
     Short {
@@ -29,6 +38,40 @@ pub enum ClientError {
     /// A file of the caller's.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl ClientError {
+    /// The HTTP status, where there was an answer.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            ClientError::Refused { status, .. } => Some(*status),
+            ClientError::Transport(error) => error.status(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may work later: the connection broke, the node was busy, stopped or
+    /// started. What the daemon refuses for good, and a stream that was tampered with, stays so.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ClientError::Refused { status, .. } => matches!(
+                *status,
+                StatusCode::TOO_MANY_REQUESTS
+                    | StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            ),
+            // A body that breaks off is one that "cannot be decoded", like JSON that is none.
+            ClientError::Transport(error) => {
+                let source = std::error::Error::source(error);
+                !error.is_builder() && !source.is_some_and(|cause| cause.is::<serde_json::Error>())
+            }
+            ClientError::Silent(_) | ClientError::Delta(DeltaError::CutOff) => true,
+            ClientError::Short { .. } | ClientError::Delta(_) | ClientError::Io(_) => false,
+        }
+    }
 }
 
 /// An error with all its causes: the outermost alone says little.

@@ -5,12 +5,15 @@
 
 #[cfg(feature = "client")]
 pub mod delta;
+#[cfg(feature = "client")]
+pub mod digest;
 mod disk_reads;
 pub mod duration;
 mod error;
 mod login;
 mod node;
 pub mod rbd;
+mod refine;
 mod snapshot;
 mod snapshot_entry;
 mod snapshot_request;
@@ -20,6 +23,7 @@ pub use disk_reads::{ChangeKind, ChangedRange, DiskDigests, RangePage};
 pub use error::ErrorBody;
 pub use login::{LoginRequest, LoginResponse};
 pub use node::{Node, Reflink, RepositoryInfo, UnmatchedFolder};
+pub use refine::Refine;
 pub use snapshot::{Chunk, Snapshot, SnapshotDisk};
 pub use snapshot_entry::{SnapshotEntry, SnapshotState};
 pub use snapshot_request::{Consistency, Lifetime, SnapshotChange, SnapshotRequest};

@@ -3,8 +3,10 @@
 use serde::Deserialize;
 
 use super::error::ApiError;
+use crate::protocol::Refine;
 use crate::protocol::delta::Compression;
-use crate::snapshots::{Algorithm, Format, OnBaseLost, Question, Refine};
+use crate::protocol::digest::Algorithm;
+use crate::snapshots::{Format, OnBaseLost, Question};
 
 /// Ranges in a page, unless a request says otherwise.
 const DEFAULT_LIMIT: usize = 100_000;
@@ -52,10 +54,10 @@ fn base(text: Option<&str>) -> Result<Option<&str>, ApiError> {
 
 fn refine(text: Option<&str>) -> Result<Refine, ApiError> {
     match text {
-        None | Some("" | "auto") => Ok(Refine::Auto),
-        Some("none") => Ok(Refine::None),
-        Some("4096") => Ok(Refine::Blocks),
-        Some(other) => Err(unknown("refine", other, "none, auto or 4096")),
+        None | Some("") => Ok(Refine::default()),
+        Some(text) => {
+            Refine::of_name(text).ok_or_else(|| unknown("refine", text, "none, auto or 4096"))
+        }
     }
 }
 
@@ -105,10 +107,9 @@ impl DiskQuery {
     /// How a delta is written.
     pub(super) fn format(&self) -> Result<Format, ApiError> {
         let compression = match self.compression.as_deref() {
-            None | Some("" | "none") => Compression::None,
-            Some("zstd") => Compression::Zstd,
-            Some("lz4") => Compression::Lz4,
-            Some(other) => return Err(unknown("compression", other, "none, zstd or lz4")),
+            None | Some("") => Compression::None,
+            Some(text) => Compression::of_name(text)
+                .ok_or_else(|| unknown("compression", text, "none, zstd or lz4"))?,
         };
         match self.format.as_deref() {
             None | Some("" | "native") => Ok(Format::Native(compression)),

@@ -14,18 +14,7 @@ use super::manifest::Disk;
 use super::snapshot::Snapshot;
 use super::walk::Walk;
 use crate::extents::{Range, RangeKind};
-
-/// Whether to look at bytes where the maps name a change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Refine {
-    /// Never.
-    None,
-    /// Where the maps cannot tell (opaque extents) or the file system copies in large units.
-    #[default]
-    Auto,
-    /// Everywhere, in blocks of 4 KiB.
-    Blocks,
-}
+use crate::protocol::Refine;
 
 /// How a comparison was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,11 +37,12 @@ mod wish;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use crate::protocol::Refine;
 pub use adopt::{Orphans, Removed, UnmatchedFolder};
-pub use compare::{Comparison, DiskComparison, Method, OnBaseLost, Question, Refine};
+pub use compare::{Comparison, DiskComparison, Method, OnBaseLost, Question};
 pub use create::{Subject, SubjectDisk};
 pub use delta::{Delta, Format};
-pub use digests::{Algorithm, Digests, digests};
+pub use digests::digests;
 pub use error::SnapshotError;
 pub use naming::disk_names;
 pub use probe::Ability;

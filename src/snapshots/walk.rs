@@ -16,12 +16,13 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::compare::{Method, Refine};
+use super::compare::Method;
 use super::content::{self, Buffers, Sides};
 use super::error::SnapshotError;
 use super::manifest::Disk;
 use super::snapshot::Snapshot;
 use crate::extents::{PageLimit, Range, RangeKind, Segment, Segments, verified};
+use crate::protocol::Refine;
 use crate::sys::attributes;
 use crate::sys::fiemap::ExtentReader;
 use crate::sys::file_system::{self, Kind};

@@ -22,6 +22,27 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// Every one of them.
+    pub const ALL: [Compression; 3] = [Compression::None, Compression::Zstd, Compression::Lz4];
+
+    /// Its value in a query.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Zstd => "zstd",
+            Compression::Lz4 => "lz4",
+        }
+    }
+
+    /// What that value means.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Compression> {
+        Compression::ALL
+            .into_iter()
+            .find(|one| one.as_str() == name)
+    }
+
     pub(super) fn code(self) -> u8 {
         match self {
             Compression::None => 0,

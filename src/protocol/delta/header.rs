@@ -16,7 +16,7 @@ pub(super) const FIXED: usize = 16;
 pub(super) const CHECKSUM: usize = 4;
 
 /// What a stream is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamHeader {
     /// The snapshot whose bytes these are.
     pub snapshot: Uuid,

@@ -109,7 +109,7 @@ async fn eight_clients_at_two_machines_get_along() {
     let mut at_work = Vec::new();
     for _ in 0..8 {
         let client = node.client().await;
-        let api = Api::with_token(&node, client.token());
+        let api = Api::with_token(&node, &client.token());
         let vms = machines.clone().map(|machine| machine.id);
         let mut random = Random::new(seeds.number());
         at_work.push(tokio::spawn(async move {

@@ -1,0 +1,256 @@
+//! Every call of the interface.
+
+use reqwest::header::RANGE;
+use reqwest::{Method, Response, StatusCode};
+use uuid::Uuid;
+
+use super::delta_stream::DeltaStream;
+use super::reading::{Comparison, DiskOf, disk_path, segment, snapshot_path, snapshots_path};
+use super::{Client, ClientError};
+use crate::protocol::delta::Compression;
+use crate::protocol::digest::Algorithm;
+use crate::protocol::{
+    DiskDigests, Node, RangePage, Snapshot, SnapshotChange, SnapshotEntry, SnapshotRequest, Vm,
+};
+
+impl Client {
+    /// The node and its repositories.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn node(&self) -> Result<Node, ClientError> {
+        self.get("node").await
+    }
+
+    /// Every virtual machine that the node sees.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn vms(&self) -> Result<Vec<Vm>, ClientError> {
+        self.get("vms").await
+    }
+
+    /// One virtual machine.
+    ///
+    /// # Errors
+    /// [`ClientError`]; 404 where the node does not see it.
+    pub async fn vm(&self, vm: &str) -> Result<Vm, ClientError> {
+        self.get(&format!("vms/{}", segment(vm))).await
+    }
+
+    /// The snapshots of all machines, those that cannot be used among them. Finding out how much
+    /// each holds alone (`space`) takes the daemon a look at every extent.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn all_snapshots(&self, space: bool) -> Result<Vec<SnapshotEntry>, ClientError> {
+        let request = self.session.request(Method::GET, "snapshots");
+        self.session.call(request.query(&[("space", space)])).await
+    }
+
+    /// Takes a snapshot of all disks of a machine.
+    ///
+    /// # Errors
+    /// [`ClientError`]; 400 where a disk cannot be cloned, 507 where the repository is full.
+    pub async fn create_snapshot(&self, vm: &str) -> Result<Snapshot, ClientError> {
+        self.create_snapshot_with(vm, &SnapshotRequest::default())
+            .await
+    }
+
+    /// Takes a snapshot as the request says. With an idempotency key, a request that is sent again
+    /// answers the snapshot that the first one took.
+    ///
+    /// # Errors
+    /// [`ClientError`]; besides those of [`Client::create_snapshot`], 409 where the key belongs to
+    /// another request or the machine has too many snapshots, 503 where it cannot be paused now.
+    pub async fn create_snapshot_with(
+        &self,
+        vm: &str,
+        wish: &SnapshotRequest,
+    ) -> Result<Snapshot, ClientError> {
+        let request = self.session.request(Method::POST, &snapshots_path(vm));
+        self.session.call(request.json(wish)).await
+    }
+
+    /// The snapshots of a machine that can be used now, oldest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn snapshots(&self, vm: &str) -> Result<Vec<Snapshot>, ClientError> {
+        self.get(&snapshots_path(vm)).await
+    }
+
+    /// A snapshot: the data ranges of each disk, or with `base` what changed since that one. For
+    /// disks of many extents, [`Client::ranges`] and [`Client::delta`] need less memory.
+    ///
+    /// # Errors
+    /// [`ClientError`]; 404 where either is gone, 409 where either is not what was sealed.
+    pub async fn snapshot(
+        &self,
+        vm: &str,
+        snapshot: Uuid,
+        base: Option<Uuid>,
+    ) -> Result<Snapshot, ClientError> {
+        let path = snapshot_path(vm, snapshot);
+        let mut request = self.session.request(Method::GET, &path);
+        if let Some(base) = base {
+            request = request.query(&[("compareTo", base)]);
+        }
+        self.session.call(request).await
+    }
+
+    /// Changes a snapshot's label or term.
+    ///
+    /// # Errors
+    /// [`ClientError`]; 404 where it is gone.
+    pub async fn change_snapshot(
+        &self,
+        vm: &str,
+        snapshot: Uuid,
+        change: &SnapshotChange,
+    ) -> Result<Snapshot, ClientError> {
+        let path = snapshot_path(vm, snapshot);
+        let request = self.session.request(Method::PATCH, &path);
+        self.session.call(request.json(change)).await
+    }
+
+    /// Deletes a snapshot; one that is gone is no error.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete_snapshot(&self, vm: &str, snapshot: Uuid) -> Result<(), ClientError> {
+        let path = snapshot_path(vm, snapshot);
+        let request = self.session.request(Method::DELETE, &path);
+        self.session.send(request).await.map(drop)
+    }
+
+    /// Deletes every snapshot of a machine.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete_all_snapshots(&self, vm: &str) -> Result<(), ClientError> {
+        let request = self.session.request(Method::DELETE, &snapshots_path(vm));
+        self.session.send(request).await.map(drop)
+    }
+
+    /// Reads `length` bytes of a snapshot's disk at `offset`, as a response whose body is to be
+    /// read bit by bit.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Short`] where the answer is not the range that was asked
+    /// for.
+    pub async fn read(
+        &self,
+        vm: &str,
+        snapshot: Uuid,
+        disk: &str,
+        offset: u64,
+        length: u64,
+    ) -> Result<Response, ClientError> {
+        let last = offset.saturating_add(length.saturating_sub(1));
+        let request = self
+            .session
+            .request(Method::GET, &disk_path(&DiskOf { vm, snapshot, disk }))
+            .header(RANGE, format!("bytes={offset}-{last}"));
+        let response = self.session.send(request).await?;
+        if response.status() != StatusCode::PARTIAL_CONTENT
+            || response.content_length() != Some(length)
+        {
+            return Err(ClientError::Short {
+                disk: disk.to_owned(),
+                offset,
+                length,
+            });
+        }
+        Ok(response)
+    }
+
+    /// A page of what a replica must write, from offset `from` on; at most `limit` ranges, the
+    /// daemon's own default without one.
+    ///
+    /// # Errors
+    /// [`ClientError`]; 404 where a snapshot or disk is gone, 409 where one is not what was sealed.
+    pub async fn ranges(
+        &self,
+        disk: &DiskOf<'_>,
+        comparison: &Comparison,
+        from: u64,
+        limit: Option<usize>,
+    ) -> Result<RangePage, ClientError> {
+        let path = format!("{}/ranges", disk_path(disk));
+        let mut request = self
+            .session
+            .request(Method::GET, &path)
+            .query(&comparison.query())
+            .query(&[("from", from)]);
+        if let Some(limit) = limit {
+            request = request.query(&[("limit", limit)]);
+        }
+        self.session.call(request).await
+    }
+
+    /// Every byte that a replica must write, from offset `from` on.
+    ///
+    /// # Errors
+    /// As [`Client::ranges`]; what comes later is an error of the stream.
+    pub async fn delta(
+        &self,
+        disk: &DiskOf<'_>,
+        comparison: &Comparison,
+        from: u64,
+        compression: Compression,
+    ) -> Result<DeltaStream, ClientError> {
+        let path = format!("{}/delta", disk_path(disk));
+        let request = self
+            .session
+            .request(Method::GET, &path)
+            .query(&comparison.query())
+            .query(&[("compression", compression.as_str())])
+            .query(&[("from", from)]);
+        DeltaStream::open(self.session.send(request).await?).await
+    }
+
+    /// The same as Ceph's `rbd diff v1`, as a response whose body is to be read bit by bit.
+    ///
+    /// # Errors
+    /// As [`Client::ranges`].
+    pub async fn rbd_delta(
+        &self,
+        disk: &DiskOf<'_>,
+        comparison: &Comparison,
+    ) -> Result<Response, ClientError> {
+        let path = format!("{}/delta", disk_path(disk));
+        let request = self
+            .session
+            .request(Method::GET, &path)
+            .query(&comparison.query())
+            .query(&[("format", "rbd")]);
+        self.session.send(request).await
+    }
+
+    /// Digests of a disk's bytes: of the whole, and of each block of `block` bytes, if named.
+    ///
+    /// # Errors
+    /// [`ClientError`]; 400 for a block size that is not a multiple of 4096 or below 65536.
+    pub async fn digests(
+        &self,
+        disk: &DiskOf<'_>,
+        algorithm: Algorithm,
+        block: Option<u64>,
+    ) -> Result<DiskDigests, ClientError> {
+        let path = format!("{}/digests", disk_path(disk));
+        let mut request = self
+            .session
+            .request(Method::GET, &path)
+            .query(&[("algorithm", algorithm.as_str())]);
+        if let Some(block) = block {
+            request = request.query(&[("block", block)]);
+        }
+        self.session.call(request).await
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let request = self.session.request(Method::GET, path);
+        self.session.call(request).await
+    }
+}
