@@ -20,6 +20,7 @@ mod error;
 mod reading;
 mod session;
 mod trust;
+pub mod target;
 
 use std::fmt;
 use std::sync::Arc;
