@@ -18,9 +18,10 @@ mod calls;
 mod delta_stream;
 mod error;
 mod reading;
+pub mod replicate;
 mod session;
-mod trust;
 pub mod target;
+mod trust;
 
 use std::fmt;
 use std::sync::Arc;
