@@ -19,6 +19,7 @@ mod delta_stream;
 mod error;
 mod reading;
 mod session;
+pub mod target;
 mod trust;
 
 use std::fmt;
