@@ -20,5 +20,6 @@ mod requests;
 mod services;
 mod streams;
 mod support;
+mod targets;
 mod upgrade;
 mod vm_config;

@@ -109,12 +109,22 @@ impl Decoder {
     /// [`DeltaError::GivenUp`] with the daemon's reason, [`DeltaError::Malformed`] for everything
     /// that is not exactly as specified. The decoder is of no use afterwards.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Item>, DeltaError> {
-        let next = self.advance(input);
-        if next.is_err() {
+        let in_frames = matches!(
+            self.stage,
+            Stage::Head | Stage::Payload(..) | Stage::Ended(_)
+        );
+        let frames = self.totals.frames;
+        self.advance(input).map_err(|error| {
             self.stage = Stage::Failed;
             self.held = BytesMut::new();
-        }
-        next
+            match error {
+                DeltaError::Malformed(what) if in_frames => malformed(format!(
+                    "frame {frames}, after offset {}: {what}",
+                    self.reached
+                )),
+                error => error,
+            }
+        })
     }
 
     /// At the end of the stream: whether it was complete.
@@ -201,7 +211,7 @@ impl Decoder {
                 let payload = self.held.split().freeze();
                 let found = checksum(&bytes, &payload);
                 if found != stated_checksum(&bytes) {
-                    return Err(malformed(format!("frame {} is damaged", head.sequence)));
+                    return Err(malformed("its checksum is not that of its bytes"));
                 }
                 self.stage = Stage::Head;
                 let item = self.item(&head, payload)?;

@@ -78,6 +78,19 @@ fn every_flipped_bit_is_seen() {
 }
 
 #[test]
+fn a_refusal_names_the_frame_and_the_offset() {
+    let mut stream = sample(Compression::None);
+    // In the payload of the second data frame.
+    let end = stream.len() - FRAME_HEAD - 40;
+    stream[end - 1] ^= 1;
+    let text = refusal(&stream);
+    assert!(
+        text.contains("frame 3, after offset 400000: its checksum"),
+        "{text}"
+    );
+}
+
+#[test]
 fn frames_that_cannot_be_are_refused() {
     let data = vec![1; 100];
     for (wrong, payload) in [
