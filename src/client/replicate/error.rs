@@ -17,7 +17,7 @@ pub enum ReplicateError {
         /// What was wanted.
         what: String,
         /// Why not.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// A disk cannot be copied from any endpoint.
     #[error("{disk}: cannot copy it any further from {endpoint}, after offset {offset}: {source}")]
@@ -29,7 +29,7 @@ pub enum ReplicateError {
         /// Everything of the segment before this was written.
         offset: u64,
         /// Why not.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// An endpoint sent what it must not. What it sent before may be wrong too: the next run
     /// compares the disk by digests, or copies it in full.
