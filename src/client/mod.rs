@@ -18,6 +18,7 @@ mod calls;
 mod delta_stream;
 mod error;
 mod reading;
+pub mod replicate;
 mod session;
 pub mod target;
 mod trust;

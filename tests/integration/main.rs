@@ -16,6 +16,7 @@ mod listener;
 mod manager;
 mod old_client;
 mod pause;
+mod replicate;
 mod requests;
 mod services;
 mod streams;
