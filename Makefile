@@ -47,6 +47,7 @@ lint:
 	$(CARGO) clippy --locked --test ocfs2 -- --deny warnings
 	$(CARGO) check --locked --no-default-features
 	$(CARGO) check --locked --no-default-features --features client
+	$(CARGO) check --locked --no-default-features --features cli
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet
 
 # These mount file systems. As root they must run; without root they cannot, and that is said.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use coriolis_ovm_exporter::causes;
 use coriolis_ovm_exporter::config::arguments;
 use coriolis_ovm_exporter::guard;
 use coriolis_ovm_exporter::operations::{check_config, demo, purge, serve};
@@ -48,19 +49,7 @@ fn main() -> ExitCode {
         Some(Command::Guard) => Ok(guard::run()),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("coriolis-ovm-exporter: {}", causes(&error));
+        eprintln!("coriolis-ovm-exporter: {}", causes::of(&error));
         ExitCode::FAILURE
-    })
-}
-
-/// An error with those of its causes that its own text does not say already.
-fn causes(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
-        match text.as_str() {
-            "" => cause,
-            said if said.contains(&cause) => text,
-            said => format!("{said}: {cause}"),
-        }
     })
 }
