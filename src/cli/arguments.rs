@@ -1,8 +1,16 @@
-//! Subcommands and their options.
+//! Subcommands and the options of all of them.
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::connection::ConnectionOptions;
+use super::diff::DiffOptions;
+use super::map::MapOptions;
+use super::node::NodeCommand;
+use super::output::OutputOptions;
+use super::snapshot::SnapshotCommand;
 use super::vms::VmsCommand;
 
 /// Snapshots of Oracle VM guests, what changed between them, and replicas of their disks.
@@ -11,18 +19,54 @@ use super::vms::VmsCommand;
     name = "ovm-exporter",
     version,
     arg_required_else_help = true,
-    infer_long_args = true
+    infer_long_args = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 misused."
 )]
 pub struct Arguments {
     #[command(flatten)]
-    pub connection: ConnectionOptions,
+    pub common: Common,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Options of every subcommand; they may stand before and after it.
+#[derive(Debug, Args)]
+pub struct Common {
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+    /// No progress.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Taken, and of no effect: the first release's command had it.
+    #[arg(short, long, global = true, hide = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// The same.
+    #[arg(long, global = true, hide = true)]
+    pub debug: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Virtual machines.
-    #[command(subcommand, visible_alias = "vm")]
+    #[command(subcommand, alias = "vm")]
     Vms(VmsCommand),
+    /// Snapshots of their disks.
+    #[command(subcommand, alias = "snapshots")]
+    Snapshot(SnapshotCommand),
+    /// The node.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// What changed from one snapshot to a later one, disk by disk.
+    Diff(DiffOptions),
+    /// A picture of a snapshot's disks: what is allocated, what changed, what is zero.
+    Map(MapOptions),
+    /// Print completions for a shell.
+    Completions { shell: Shell },
+    /// Write man pages into a folder.
+    Man {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }

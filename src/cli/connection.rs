@@ -1,8 +1,9 @@
 //! Which node, as whom, and whom to believe.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -49,7 +50,7 @@ pub struct ConnectionOptions {
     token: Option<String>,
     /// Certificate authority that has signed the daemon's certificate (PEM file).
     #[arg(long, global = true, env = "OVM_EXPORTER_CAFILE", value_name = "FILE")]
-    ca_path: Option<PathBuf>,
+    ca_path: Option<OsString>,
     /// Believe any certificate: whoever sits in between reads the password and all disks.
     #[arg(long, global = true)]
     insecure: bool,
@@ -147,8 +148,8 @@ impl ConnectionOptions {
     }
 
     fn trust(&self) -> anyhow::Result<Trust> {
-        let file = self.ca_path.as_ref();
-        match file.filter(|file| !file.as_os_str().is_empty()) {
+        let file = self.ca_path.as_ref().filter(|file| !file.is_empty());
+        match file.map(Path::new) {
             _ if self.insecure => {
                 say("ovm-exporter: warning: --insecure: the daemon's certificate is not checked");
                 Ok(Trust::Anything)

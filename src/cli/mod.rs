@@ -6,23 +6,30 @@
 
 mod arguments;
 mod connection;
+mod diff;
+mod map;
+mod node;
 mod output;
+mod pages;
+mod patience;
+mod progress;
 mod size;
+mod snapshot;
+mod subject;
 mod vms;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 
-use crate::causes;
+use crate::{causes, manual};
 use arguments::{Arguments, Command};
 use output::ReaderGone;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    obey(arguments).unwrap_or_else(|error| {
+    obey(Arguments::parse()).unwrap_or_else(|error| {
         // Nobody reads on, as with `| head`: nothing is wrong.
         if error.is::<ReaderGone>() {
             return ExitCode::SUCCESS;
@@ -33,17 +40,36 @@ pub fn run() -> ExitCode {
 }
 
 fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(converse(arguments))
+    match &arguments.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            manual::completions(Arguments::command(), *shell, &mut script)?;
+            output::write(&String::from_utf8(script)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder } => {
+            manual::pages(Arguments::command(), folder)
+                .map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?
+            .block_on(converse(arguments)),
+    }
 }
 
 async fn converse(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let connection = &arguments.connection;
+    let common = &arguments.common;
+    let (client, output) = (&common.connection.connect().await?, &common.output);
     match &arguments.command {
-        Command::Vms(command) => vms::run(&connection.connect().await?, command).await?,
+        Command::Vms(command) => vms::run(client, command, output).await?,
+        Command::Snapshot(command) => snapshot::run(client, command, common).await?,
+        Command::Node(command) => node::run(client, command, output).await?,
+        Command::Diff(options) => diff::run(client, options, common).await?,
+        Command::Map(options) => map::run(client, options, common).await?,
+        Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,21 +11,23 @@ use crate::protocol::{Vm, VmDisk, VmState};
 #[derive(Debug, Subcommand)]
 pub enum VmsCommand {
     /// List those that the node sees.
-    List(OutputOptions),
+    List,
     /// Show one.
     Show {
         /// Its id, or vm.cfg's name or uuid.
         #[arg(value_name = "VM")]
         id: String,
-        #[command(flatten)]
-        output: OutputOptions,
     },
 }
 
-pub async fn run(client: &Client, command: &VmsCommand) -> anyhow::Result<()> {
+pub async fn run(
+    client: &Client,
+    command: &VmsCommand,
+    output: &OutputOptions,
+) -> anyhow::Result<()> {
     match command {
-        VmsCommand::List(output) => output.list(listing(&client.vms().await?)),
-        VmsCommand::Show { id, output } => output.one(shown(&client.vm(id).await?)),
+        VmsCommand::List => output.list(listing(&client.vms().await?)),
+        VmsCommand::Show { id } => output.one(shown(&client.vm(id).await?)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! A listing as text, in each form.
 
-use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
+use comfy_table::{
+    ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
+};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -24,10 +26,28 @@ pub fn table(listing: &Listing, width: Option<u16>) -> String {
         table.set_width(width);
     }
     table.set_header(listing.titles());
+    // What is copied from a screen stays in one piece, even where the table gets too wide.
+    for (at, title) in listing.titles().iter().enumerate() {
+        let is_id = title.ends_with("ID") || *title == "Snapshots";
+        if let Some(column) = table.column_mut(at).filter(|_| is_id) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for row in listing.rows() {
-        table.add_row(row.iter().map(|cell| &cell.text));
+        table.add_row(row.iter().map(|cell| harmless(&cell.text)));
     }
     format!("{table}\n")
+}
+
+/// Names come from a node: whatever would move the terminal's cursor or colours is taken out.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|letter| match letter {
+            '\n' => letter,
+            letter if letter.is_control() => '\u{fffd}',
+            letter => letter,
+        })
+        .collect()
 }
 
 /// Titles and values of one row below each other. What it does not have is left out.

@@ -6,6 +6,7 @@ mod listing;
 mod options;
 
 pub use cell::Cell;
+pub use forms::harmless;
 pub use listing::Listing;
 pub use options::OutputOptions;
 

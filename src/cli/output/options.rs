@@ -5,51 +5,63 @@ use clap::{Args, ValueEnum};
 
 use super::{Listing, forms, write};
 
-/// How a result is printed.
+/// How a result is printed. Options of every subcommand; they may stand before and after it.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputOptions {
     /// In which form.
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, global = true, value_enum, default_value_t)]
     format: Format,
     /// Only this column; may be repeated.
-    #[arg(short, long = "column", value_name = "COLUMN")]
+    #[arg(short, long = "column", global = true, value_name = "COLUMN")]
     columns: Vec<String>,
     /// Every column also in the forms for scripts (value, csv, shell), which otherwise have those
     /// that they had in the first release.
-    #[arg(long)]
+    #[arg(long, global = true, hide_short_help = true)]
     long: bool,
     /// Sort a list by this column; may be repeated.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, global = true, value_name = "COLUMN", hide_short_help = true)]
     sort_column: Vec<String>,
     /// Smallest first (the default).
-    #[arg(long, conflicts_with = "sort_descending", hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        conflicts_with = "sort_descending",
+        hide_short_help = true
+    )]
     sort_ascending: bool,
     /// Largest first.
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     sort_descending: bool,
     /// JSON on one line.
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     noindent: bool,
     /// What CSV puts quotes around.
-    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_short_help = true
+    )]
     quote: Quote,
     /// What names of shell variables begin with.
     #[arg(
         long,
+        global = true,
         value_name = "PREFIX",
         default_value = "",
         hide_short_help = true
     )]
     prefix: String,
     /// Columns of a terminal that a table may take; 0 for any number.
-    #[arg(long, value_name = "COLUMNS", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "COLUMNS", hide_short_help = true)]
     max_width: Option<u16>,
     /// Fit a table into the terminal. On a terminal that is always done.
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     fit_width: bool,
     /// Titles also above an empty list.
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     print_empty: bool,
 }
 
