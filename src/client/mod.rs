@@ -18,7 +18,9 @@ mod calls;
 mod delta_stream;
 mod error;
 mod reading;
+pub mod replicate;
 mod session;
+pub mod target;
 mod trust;
 
 use std::fmt;

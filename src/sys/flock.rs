@@ -28,6 +28,12 @@ impl Flock {
         }
         Err(error)
     }
+
+    /// The file that is locked.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.0
+    }
 }
 
 impl Drop for Flock {

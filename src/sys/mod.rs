@@ -5,6 +5,7 @@
 
 pub mod aligned;
 pub mod attributes;
+pub mod block_device;
 pub mod child;
 pub mod descriptors;
 pub mod durable;
@@ -12,6 +13,7 @@ pub mod entropy;
 pub mod fiemap;
 pub mod file_system;
 pub mod flock;
+pub mod hole;
 pub mod identity;
 pub mod occupied;
 pub mod reflink;

@@ -52,28 +52,43 @@ impl FileSystem {
 
     /// Has the file system checked, without a change to it.
     pub fn check(&self) -> anyhow::Result<()> {
-        find_nothing(&self.path)
+        for finding in findings(&self.path)? {
+            ensure!(
+                self.is_preallocation(&finding)?,
+                "fsck.ocfs2 has a finding on {}: {finding}",
+                self.path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Blocks behind the end of a disk, which a guest preallocated (`FALLOC_FL_KEEP_SIZE`) and a
+    /// clone has as well, are a finding for fsck. They are none on a file that we wrote.
+    fn is_preallocation(&self, finding: &str) -> anyhow::Result<bool> {
+        let inode = finding
+            .strip_prefix("[INODE_SPARSE_SIZE] Inode ")
+            .and_then(|rest| rest.split_whitespace().next());
+        let Some(inode) = inode else {
+            return Ok(false);
+        };
+        let found = debugfs(&self.path, &format!("findpath <{inode}>"))?;
+        Ok(found.trim_end().ends_with(".img"))
     }
 }
 
-/// `fsck.ocfs2 -fn` answers no to its own questions and exits with 0 whatever it found: what it
-/// printed has to be read. A finding begins with its code in brackets, as in `[INODE_COUNT]`.
-fn find_nothing(path: &Path) -> anyhow::Result<()> {
+/// What `fsck.ocfs2 -fn` finds. It answers no to its own questions and exits with 0 whatever that
+/// is: what it printed has to be read. A finding begins with its code in brackets, as in
+/// `[INODE_COUNT]`.
+fn findings(path: &Path) -> anyhow::Result<Vec<String>> {
     let said = run(Command::new("fsck.ocfs2").arg("-fn").arg(path))?;
-    let findings: Vec<&str> = said.lines().filter(|line| line.starts_with('[')).collect();
-    ensure!(
-        findings.is_empty(),
-        "fsck.ocfs2 has findings on {}: {}",
-        path.display(),
-        findings.join("; ")
-    );
     ensure!(
         said.contains("All passes succeeded"),
         "fsck.ocfs2 did not finish on {}: {}",
         path.display(),
         said.trim()
     );
-    Ok(())
+    let findings = said.lines().filter(|line| line.starts_with('['));
+    Ok(findings.map(str::to_owned).collect())
 }
 
 /// A file system with one block destroyed must not pass: else the check checks nothing.

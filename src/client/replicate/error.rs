@@ -1,0 +1,121 @@
+use std::io;
+
+use uuid::Uuid;
+
+use crate::client::ClientError;
+
+/// Why a run has not come to its end. The state says what the last one to succeed has left, and
+/// what the next one has to do: run again with it once the cause is gone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplicateError {
+    /// A call that is needed was refused, or failed for too long.
+    #[error("{endpoint}: cannot {what}: {source}")]
+    Call {
+        /// The endpoint, as the caller named it.
+        endpoint: String,
+        /// What was wanted.
+        what: String,
+        /// Why not.
+        source: ClientError,
+    },
+    /// A disk cannot be copied from any endpoint.
+    #[error("{disk}: cannot copy it any further from {endpoint}, after offset {offset}: {source}")]
+    Copy {
+        /// The disk.
+        disk: String,
+        /// The endpoint that was tried last.
+        endpoint: String,
+        /// Everything of the segment before this was written.
+        offset: u64,
+        /// Why not.
+        source: ClientError,
+    },
+    /// An endpoint sent what it must not. What it sent before may be wrong too: the next run
+    /// compares the disk by digests, or copies it in full.
+    #[error(
+        "{disk}: {endpoint} sent something invalid after offset {offset}: {what}; look for the \
+         cause before the next run, which will not trust this disk"
+    )]
+    Invalid {
+        /// The disk.
+        disk: String,
+        /// Who sent it.
+        endpoint: String,
+        /// Everything of the segment before this was written.
+        offset: u64,
+        /// Frame and offset, and what is wrong with it.
+        what: String,
+    },
+    /// The caller named no place for a disk.
+    #[error("{disk}: no target was named for this disk; name one, or leave the disk out")]
+    NoTarget {
+        /// The disk.
+        disk: String,
+    },
+    /// A target cannot be opened, written, read or flushed.
+    #[error("{disk}: {source}")]
+    Target {
+        /// The disk.
+        disk: String,
+        /// What the target is called.
+        target: String,
+        /// Where on it, if it is one place.
+        offset: Option<u64>,
+        /// What it says: which target, where, what to do.
+        source: io::Error,
+    },
+    /// The replica is not the snapshot. The next run compares the disk by digests.
+    #[error(
+        "{disk}: {target} does not hold what snapshot {snapshot} has: {differing} blocks of \
+         {block} bytes differ, the first at {first}; the state was not advanced, and the next run \
+         fetches what differs. If that happens again, the target does not keep what is written"
+    )]
+    Mismatch {
+        /// The disk.
+        disk: String,
+        /// What the target is called.
+        target: String,
+        /// The snapshot.
+        snapshot: Uuid,
+        /// So many blocks.
+        differing: usize,
+        /// Of so many bytes.
+        block: u64,
+        /// Where the first one begins.
+        first: u64,
+    },
+    /// The state is of something else, or cannot be kept.
+    #[error("the state of the replica: {0}")]
+    State(#[source] io::Error),
+    /// The state belongs to another machine.
+    #[error("{store} is the state of machine {found}, not of {wanted}; name the right one")]
+    OtherMachine {
+        /// Where it is kept.
+        store: String,
+        /// What it says.
+        found: String,
+        /// What the run is for.
+        wanted: String,
+    },
+    /// The run was put together wrongly.
+    #[error("{0}")]
+    Setup(String),
+    /// See [`Cancellation`](super::Cancellation).
+    #[error("cancelled; the next run goes on from here")]
+    Cancelled,
+}
+
+impl ReplicateError {
+    /// Whether the same run may succeed later, without anybody doing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ReplicateError::Call { source, .. } | ReplicateError::Copy { source, .. } => {
+                source.is_transient()
+            }
+            ReplicateError::Cancelled => true,
+            _ => false,
+        }
+    }
+}

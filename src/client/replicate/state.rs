@@ -1,0 +1,180 @@
+//! What is known of a replica between two runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::protocol::{SnapshotDisk, SnapshotRequest};
+
+/// What this release writes in [`ReplicaState::version`], and the newest that it reads.
+pub const STATE_VERSION: u32 = 1;
+
+/// What is known of a replica between two runs. As JSON it is the caller's to keep: a
+/// [`StateFile`](super::StateFile), a row in a database, a field of somebody else's record.
+///
+/// It tells nothing that is secret. It belongs to its targets: used with others it makes a run
+/// slower, or, where those cannot be told apart, a replica wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaState {
+    /// [`STATE_VERSION`] of whoever wrote it.
+    pub version: u32,
+    /// The machine that it is a replica of.
+    pub vm: String,
+    /// The snapshot whose bytes the targets hold, disturbed only by what `pending` and `suspect`
+    /// say. None before the first run has succeeded.
+    #[serde(default)]
+    pub base: Option<Uuid>,
+    /// The disks of that snapshot by their names.
+    #[serde(default)]
+    pub disks: BTreeMap<String, DiskState>,
+    /// The run that has begun and not ended.
+    #[serde(default)]
+    pub pending: Option<Pending>,
+    /// Disks by their names whose targets may hold anything, and why.
+    #[serde(default)]
+    pub suspect: BTreeMap<String, String>,
+    /// Snapshots of ours that nobody needs any more, to be deleted.
+    #[serde(default)]
+    pub to_drop: BTreeSet<Uuid>,
+}
+
+/// A disk as the base has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskState {
+    /// Bytes of the disk.
+    pub size: u64,
+    /// The file on the node that was cloned: another one under the same name is another disk.
+    pub source: PathBuf,
+    /// What its target is called.
+    pub target: String,
+    /// Bytes of the target: more than the disk's where that is a larger device.
+    pub target_size: u64,
+}
+
+/// A run that has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What the snapshot was asked for with, key included: the same request again is answered with
+    /// the same snapshot.
+    pub request: SnapshotRequest,
+    /// The snapshot, once it is known.
+    #[serde(default)]
+    pub snapshot: Option<Uuid>,
+    /// Disks by their names whose targets may have been written to.
+    #[serde(default)]
+    pub dirty: BTreeSet<String>,
+}
+
+impl ReplicaState {
+    /// Nothing is known: the first run copies everything.
+    #[must_use]
+    pub fn new(vm: impl Into<String>) -> ReplicaState {
+        ReplicaState {
+            version: STATE_VERSION,
+            vm: vm.into(),
+            base: None,
+            disks: BTreeMap::new(),
+            pending: None,
+            suspect: BTreeMap::new(),
+            to_drop: BTreeSet::new(),
+        }
+    }
+
+    /// Whether anything may have been written to the target of a disk, ever.
+    pub(super) fn knows(&self, disk: &str) -> bool {
+        self.disks.contains_key(disk) || self.suspect.contains_key(disk) || self.is_dirty(disk)
+    }
+
+    /// Whether the run that has not ended may have written to it.
+    pub(super) fn is_dirty(&self, disk: &str) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| pending.dirty.contains(disk))
+    }
+
+    /// Gives the pending run up: its snapshot will be dropped, and what it has written to is
+    /// suspect.
+    pub(super) fn abandon(&mut self, reason: &str) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        self.to_drop.extend(pending.snapshot);
+        for disk in pending.dirty {
+            self.suspect
+                .entry(disk)
+                .or_insert_with(|| reason.to_owned());
+        }
+    }
+
+    /// The pending snapshot is on the targets: it is the base from now on.
+    pub(super) fn advance(&mut self, snapshot: Uuid, disks: BTreeMap<String, DiskState>) {
+        self.to_drop.extend(self.base.replace(snapshot));
+        self.to_drop.remove(&snapshot);
+        self.suspect.retain(|disk, _| !disks.contains_key(disk));
+        self.disks = disks;
+        self.pending = None;
+    }
+}
+
+impl DiskState {
+    pub(super) fn of(disk: &SnapshotDisk, target: String, target_size: u64) -> DiskState {
+        DiskState {
+            size: disk.size,
+            source: disk.parent_path.clone(),
+            target,
+            target_size,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(snapshot: u128, dirty: &[&str]) -> Pending {
+        Pending {
+            request: SnapshotRequest::default(),
+            snapshot: Some(Uuid::from_u128(snapshot)),
+            dirty: dirty.iter().map(|&disk| disk.to_owned()).collect(),
+        }
+    }
+
+    fn disk() -> DiskState {
+        DiskState {
+            size: 1,
+            source: "/r/a.img".into(),
+            target: "a".to_owned(),
+            target_size: 1,
+        }
+    }
+
+    #[test]
+    fn what_an_abandoned_run_wrote_to_is_suspect_and_its_snapshot_is_dropped() {
+        let mut state = ReplicaState::new("vm");
+        state.pending = Some(pending(1, &["a", "b"]));
+        state.suspect.insert("b".to_owned(), "older".to_owned());
+        state.abandon("newer");
+        assert_eq!(state.pending, None);
+        assert_eq!(state.to_drop, BTreeSet::from([Uuid::from_u128(1)]));
+        assert_eq!(state.suspect["a"], "newer");
+        assert_eq!(state.suspect["b"], "older");
+    }
+
+    #[test]
+    fn an_advance_drops_the_old_base_and_trusts_only_what_it_has_written() {
+        let mut state = ReplicaState::new("vm");
+        state.base = Some(Uuid::from_u128(1));
+        state.pending = Some(pending(2, &["a"]));
+        for name in ["a", "elsewhere"] {
+            state.suspect.insert(name.to_owned(), "why".to_owned());
+        }
+        state.advance(Uuid::from_u128(2), [("a".to_owned(), disk())].into());
+        assert_eq!(state.base, Some(Uuid::from_u128(2)));
+        assert_eq!(state.to_drop, BTreeSet::from([Uuid::from_u128(1)]));
+        assert!(state.suspect.keys().eq(["elsewhere"]));
+        assert_eq!(state.pending, None);
+        let json = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<ReplicaState>(&json).unwrap(), state);
+    }
+}

@@ -1,0 +1,141 @@
+//! What a target says when something fails: which one, doing what, why, and what to do.
+
+use std::io;
+
+/// What the bytes lie on; the same errno means another thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ground {
+    File,
+    Device,
+}
+
+/// A kernel's error with everything around it.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: cannot {deed}: {source}; {advice}")]
+struct Failure {
+    name: String,
+    deed: String,
+    source: io::Error,
+    advice: &'static str,
+}
+
+/// The error of a call that the kernel refused. It keeps its kind; the cause is its source.
+pub(super) fn refused(
+    ground: Ground,
+    name: &str,
+    deed: impl Into<String>,
+    source: io::Error,
+) -> io::Error {
+    io::Error::new(
+        source.kind(),
+        Failure {
+            name: name.to_owned(),
+            deed: deed.into(),
+            advice: advice(ground, &source),
+            source,
+        },
+    )
+}
+
+fn advice(ground: Ground, error: &io::Error) -> &'static str {
+    let file = ground == Ground::File;
+    match error.raw_os_error() {
+        Some(libc::ENOSPC) if file => "make room on its file system, then run again",
+        Some(libc::ENOSPC) => {
+            "the storage below the device is full (a thin pool?): enlarge it, then run again"
+        }
+        Some(libc::EDQUOT) => "the quota of its owner is used up: raise it, then run again",
+        Some(libc::EROFS) if file => {
+            "its file system is read-only, perhaps after an error of its own (see the kernel's \
+             log): mount it writable, then run again"
+        }
+        Some(libc::EROFS) => "the device is write-protected: take that away, then run again",
+        Some(libc::EIO) => {
+            "the storage below has failed (see the kernel's log): mend or replace it, then copy \
+             the disk in full"
+        }
+        Some(libc::EFBIG) => {
+            "its file system, or this process's limit (ulimit -f), allows no file of that size: \
+             use another one, or a block device"
+        }
+        Some(libc::EACCES) => "give the user of this process the right to read and write it",
+        Some(libc::EPERM) if file => {
+            "it may be immutable or for appending only (see lsattr): change that with chattr"
+        }
+        Some(libc::EPERM) => "it may have been set read-only (see blockdev --getro)",
+        Some(libc::ETXTBSY) => "it is used as swap, or is a program that runs: name another target",
+        Some(libc::ENXIO | libc::ENODEV | libc::ENOMEDIUM) => {
+            "there is no device behind it: attach it, then run again"
+        }
+        Some(libc::ESTALE) => "its server has lost it: mount it again, then run again",
+        Some(libc::ENOENT | libc::ENOTDIR) => "make the directory it is to lie in",
+        Some(libc::ENOLCK) => {
+            "without locks two runs could write it at once: use a file system that has them"
+        }
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",
+        _ => "nothing that was written since the last flush counts: run again",
+    }
+}
+
+/// A range that does not lie inside of the first `limit` bytes.
+pub(super) fn outside(name: &str, limit: u64, offset: u64, length: u64) -> io::Error {
+    invalid(format!(
+        "{name}: {length} bytes at {offset} do not lie inside of its {limit}; prepare it for the \
+         size of the disk first"
+    ))
+}
+
+pub(super) fn too_small(name: &str, size: u64, disk: u64) -> io::Error {
+    invalid(format!(
+        "{name}: it holds {size} bytes, the disk has {disk}; enlarge it, or name a larger target"
+    ))
+}
+
+pub(super) fn unreadable(name: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("{name}: it cannot be read, only written"),
+    )
+}
+
+pub(super) fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_has_all_of_it_and_the_kind_stays() {
+        let source = io::Error::from_raw_os_error(libc::ENOSPC);
+        let error = refused(Ground::File, "/r/a.img", "write 512 bytes at 4096", source);
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            error.to_string(),
+            "/r/a.img: cannot write 512 bytes at 4096: No space left on device (os error 28); \
+             make room on its file system, then run again"
+        );
+        let cause = error.get_ref().unwrap().source().unwrap();
+        let cause: &io::Error = cause.downcast_ref().unwrap();
+        assert_eq!(cause.raw_os_error(), Some(libc::ENOSPC));
+    }
+
+    #[test]
+    fn a_device_gets_other_advice_than_a_file() {
+        for errno in [libc::ENOSPC, libc::EROFS, libc::EPERM] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_ne!(
+                advice(Ground::File, &error),
+                advice(Ground::Device, &error),
+                "{error}"
+            );
+        }
+        let other = advice(Ground::File, &io::Error::other("unknown"));
+        for errno in [libc::ENOSPC, libc::EROFS, libc::EIO, libc::EFBIG] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_ne!(advice(Ground::File, &error), other, "{error}");
+            assert_ne!(advice(Ground::Device, &error), other, "{error}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Where the bytes of a replica go.
+//!
+//! | | what it is | zeros |
+//! | --- | --- | --- |
+//! | [`RawFile`] | a regular file, kept sparse | holes |
+//! | [`BlockDevice`] | a device that nobody else uses | by the device's own means |
+//! | [`Memory`] | for tests and examples | – |
+//!
+//! [`open`] picks by what lies at a path. Something else (an object store, another program's
+//! format) implements [`Target`].
+//!
+//! ```
+//! use coriolis_ovm_exporter::client::target::{self, TargetOptions};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("System.img");
+//! let target = target::open(&path, &TargetOptions::default())?;
+//! target.prepare(1 << 20)?;
+//! target.write_at(4096, b"some bytes")?;
+//! target.zero(8192, 65_536)?;
+//! target.flush()?;
+//! assert_eq!(target.size()?, 1 << 20);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod block_device;
+mod failure;
+mod memory;
+mod opening;
+mod raw_file;
+mod state;
+mod users;
+
+use std::io;
+
+pub use block_device::BlockDevice;
+pub use memory::Memory;
+pub use opening::{TargetOptions, open};
+pub use raw_file::RawFile;
+
+/// Where the bytes of one disk's replica go.
+///
+/// Calls come from blocking threads, several at a time, for ranges that do not overlap. Ranges are
+/// of any alignment: two of them may share a sector or a page.
+///
+/// An error names the target and, where there is one, the offset, and says what to do. Its kind is
+/// that of the kernel's error ([`io::ErrorKind::StorageFull`] and so on), or
+/// [`io::ErrorKind::InvalidInput`] for a range that does not lie inside of the target.
+pub trait Target: Send + Sync {
+    /// Bytes that it can hold now.
+    ///
+    /// # Errors
+    /// What keeps it from telling.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Makes it ready for a disk of this many bytes, before anything is written: a file is grown or
+    /// cut to that, a device may be larger. What grows reads as zeros.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] with both sizes where it is too small and cannot grow.
+    fn prepare(&self, disk: u64) -> io::Result<()> {
+        let size = self.size()?;
+        if size < disk {
+            return Err(failure::too_small(&self.name(), size, disk));
+        }
+        Ok(())
+    }
+
+    /// Writes all of the bytes at this offset in bytes.
+    ///
+    /// # Errors
+    /// What keeps it from doing so; some of the bytes may be written then. A success is not yet on
+    /// stable storage: see [`Target::flush`].
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes `length` bytes at `offset` read as zeros.
+    ///
+    /// # Errors
+    /// What keeps it from doing so; some of the range may be zero then.
+    fn zero(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// Returns when everything that was written before the call is on stable storage.
+    ///
+    /// # Errors
+    /// What keeps it from being there. Nothing that was written since the last success counts
+    /// then, and no later call succeeds: a kernel forgets bytes that it could not write out, so a
+    /// second try would say that all is well. Open the target again, and write again.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Fills the buffer with what lies at this offset.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where the target cannot be read.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let _ = (offset, buffer);
+        Err(failure::unreadable(&self.name()))
+    }
+
+    /// Whether [`Target::read_at`] works.
+    fn readable(&self) -> bool {
+        false
+    }
+
+    /// Whether all of it is known to be zero now: then zero ranges of a first run may be skipped. A
+    /// file that was just created is; so is a device whose owner declares it. No longer once
+    /// something was written, so ask at the start of a run.
+    fn zeroed(&self) -> bool {
+        false
+    }
+
+    /// What messages call it.
+    fn name(&self) -> String;
+}
+
+#[cfg(test)]
+mod tests;

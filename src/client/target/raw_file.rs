@@ -1,0 +1,191 @@
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Target;
+use super::failure::{Ground, invalid, refused};
+use super::opening::{Found, write_zeros};
+use super::state::State;
+use crate::sys::durable::sync_directory;
+use crate::sys::flock::Flock;
+use crate::sys::hole;
+
+/// A regular file, byte by byte the disk, kept sparse: zeros become holes where its file system has
+/// them, and are written where it has not.
+///
+/// It is locked (`flock`) as long as it is open, so that no second run writes to it meanwhile.
+#[derive(Debug)]
+pub struct RawFile {
+    name: String,
+    /// Absolute: the working directory may change.
+    path: PathBuf,
+    locked: Flock,
+    state: State,
+    /// Its name may be lost in a power cut.
+    is_new: AtomicBool,
+}
+
+impl RawFile {
+    /// Opens the file, or creates it (for its owner alone: it will hold what the disk holds).
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ResourceBusy`] where another run has it open; [`io::ErrorKind::InvalidInput`]
+    /// for what is no regular file; the file system's.
+    pub fn open(path: &Path) -> io::Result<RawFile> {
+        let name = path.display().to_string();
+        let failed = |deed: &str, error| refused(Ground::File, &name, deed, error);
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).mode(0o600);
+        let is_new = match Found::at(path)? {
+            Found::File => false,
+            Found::Nothing => {
+                how.create_new(true);
+                true
+            }
+            Found::Device => {
+                return Err(invalid(format!(
+                    "{name}: it is a block device; open it as one"
+                )));
+            }
+        };
+        let deed = if is_new { "create it" } else { "open it" };
+        let path = std::path::absolute(path).map_err(|error| failed(deed, error))?;
+        let file = how.open(&path).map_err(|error| failed(deed, error))?;
+        let locked = Flock::try_exclusive(file).map_err(|error| failed("lock it", error))?;
+        let Some(locked) = locked else {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!(
+                    "{name}: another run writes to this file, or something else has locked it; \
+                     wait for that one to end"
+                ),
+            ));
+        };
+        let found = locked
+            .file()
+            .metadata()
+            .map_err(|error| failed("look at it", error))?;
+        if !found.is_file() {
+            return Err(invalid(format!("{name}: it has just become another file")));
+        }
+        let is_empty = found.len() == 0;
+        Ok(RawFile {
+            name,
+            path,
+            locked,
+            state: State::new(found.len(), is_empty),
+            is_new: AtomicBool::new(is_empty),
+        })
+    }
+
+    fn file(&self) -> &File {
+        self.locked.file()
+    }
+
+    fn failed(&self, deed: impl Into<String>, error: io::Error) -> io::Error {
+        refused(Ground::File, &self.name, deed, error)
+    }
+
+    /// Makes the file's name durable. Later flushes have nothing to do.
+    fn sync_name(&self) -> io::Result<()> {
+        if !self.is_new.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        // The name may be a symbolic link, to a file in another directory.
+        let path = fs::canonicalize(&self.path)?;
+        match path.parent().map(sync_directory) {
+            // There are file systems that know no such call for directories.
+            Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => return Err(error),
+            _ => {}
+        }
+        self.is_new.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// # Errors
+    /// Where the name leads to another file now, or to none: what is written would be lost, or
+    /// not be found.
+    fn is_still_there(&self) -> io::Result<()> {
+        let ours = self.file().metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (ours.dev(), ours.ino()) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Err(io::Error::other(
+                "it was removed, or another file was put in its place, while it was written",
+            )),
+        }
+    }
+}
+
+impl Target for RawFile {
+    fn size(&self) -> io::Result<u64> {
+        let found = self.file().metadata();
+        Ok(found
+            .map_err(|error| self.failed("look at it", error))?
+            .len())
+    }
+
+    fn prepare(&self, disk: u64) -> io::Result<()> {
+        if self.size()? != disk {
+            self.file()
+                .set_len(disk)
+                .map_err(|error| self.failed(format!("give it {disk} bytes"), error))?;
+        }
+        self.state.set_limit(disk);
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let length = bytes.len();
+        self.state.check(&self.name, offset, length as u64)?;
+        self.state.is_written_to();
+        self.file()
+            .write_all_at(bytes, offset)
+            .map_err(|error| self.failed(format!("write {length} bytes at {offset}"), error))
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.state.check(&self.name, offset, length)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let zeroed = match hole::punch(self.file(), offset, length) {
+            Ok(true) => Ok(()),
+            Ok(false) => write_zeros(self.file(), offset, length),
+            Err(error) => Err(error),
+        };
+        zeroed.map_err(|error| self.failed(format!("zero {length} bytes at {offset}"), error))
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.state.flush(&self.name, || {
+            self.file()
+                .sync_all()
+                .and_then(|()| self.sync_name())
+                .and_then(|()| self.is_still_there())
+                .map_err(|error| self.failed("bring it to stable storage", error))
+        })
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let length = buffer.len();
+        self.state.check(&self.name, offset, length as u64)?;
+        self.file()
+            .read_exact_at(buffer, offset)
+            .map_err(|error| self.failed(format!("read {length} bytes at {offset}"), error))
+    }
+
+    fn readable(&self) -> bool {
+        true
+    }
+
+    fn zeroed(&self) -> bool {
+        self.state.is_blank()
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
