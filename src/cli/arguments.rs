@@ -10,7 +10,9 @@ use super::diff::DiffOptions;
 use super::map::MapOptions;
 use super::node::NodeCommand;
 use super::output::OutputOptions;
+use super::replicate::ReplicateOptions;
 use super::snapshot::SnapshotCommand;
+use super::verify::VerifyOptions;
 use super::vms::VmsCommand;
 
 /// Snapshots of Oracle VM guests, what changed between them, and replicas of their disks.
@@ -62,6 +64,10 @@ pub enum Command {
     Diff(DiffOptions),
     /// A picture of a snapshot's disks: what is allocated, what changed, what is zero.
     Map(MapOptions),
+    /// Keep a replica of a machine's disks: a snapshot, what changed since the last run, again.
+    Replicate(ReplicateOptions),
+    /// Compare a replica with its snapshot, by digests. Exit code 1 where they differ.
+    Verify(VerifyOptions),
     /// Print completions for a shell.
     Completions { shell: Shell },
     /// Write man pages into a folder.

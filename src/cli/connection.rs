@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::say;
+use crate::causes;
 use crate::client::{Client, ClientError, Trust};
 
 /// Options of every subcommand; they may stand before and after it.
@@ -66,6 +67,51 @@ impl fmt::Debug for ConnectionOptions {
     }
 }
 
+/// All that is needed to log in, again and again.
+pub struct Connection {
+    endpoints: Vec<String>,
+    identity: Identity,
+    trust: Trust,
+}
+
+impl Connection {
+    /// Logs in at so many of the nodes that answer, of which there must be one. That one does not
+    /// answer is said; that one refuses is an error.
+    pub async fn log_in(&self, count: usize) -> anyhow::Result<Vec<Client>> {
+        let mut clients = Vec::new();
+        for endpoint in &self.endpoints {
+            match self.log_in_at(endpoint).await {
+                Ok(client) => clients.push(client),
+                Err(error) => {
+                    let refused = error.status().is_some();
+                    let what = format!("cannot log in at {endpoint}");
+                    let error = anyhow::Error::new(error).context(what);
+                    if refused || self.endpoints.len() == 1 {
+                        return Err(error);
+                    }
+                    say(&format!("ovm-exporter: {}", causes::of(&error)));
+                }
+            }
+            if clients.len() == count {
+                break;
+            }
+        }
+        if clients.is_empty() {
+            bail!("none of {} nodes answers", self.endpoints.len());
+        }
+        Ok(clients)
+    }
+
+    async fn log_in_at(&self, endpoint: &str) -> Result<Client, ClientError> {
+        match &self.identity {
+            Identity::Token(token) => Client::with_token(endpoint, token, &self.trust),
+            Identity::User(username, password) => {
+                Client::login(endpoint, username, password, &self.trust).await
+            }
+        }
+    }
+}
+
 /// Who asks.
 enum Identity {
     Token(String),
@@ -75,39 +121,17 @@ enum Identity {
 impl ConnectionOptions {
     /// Logs in at the first node that answers.
     pub async fn connect(&self) -> anyhow::Result<Client> {
-        let nodes = self.connect_all(true).await?;
-        nodes.into_iter().next().context("no node answers")
+        let clients = self.resolve()?.log_in(1).await?;
+        clients.into_iter().next().context("no node answers")
     }
 
-    /// Logs in at every node that answers, of which there must be one; or at the first only.
-    pub async fn connect_all(&self, first_only: bool) -> anyhow::Result<Vec<Client>> {
-        let endpoints = self.endpoints()?;
-        let identity = self.identity()?;
-        let trust = self.trust()?;
-        let mut clients = Vec::new();
-        let mut failure = None;
-        for endpoint in &endpoints {
-            match login(endpoint, &identity, &trust).await {
-                Ok(client) => clients.push(client),
-                Err(error) => {
-                    let other = endpoints.len() > 1 && error.status().is_none();
-                    let error =
-                        anyhow::Error::new(error).context(format!("cannot log in at {endpoint}"));
-                    if !other {
-                        return Err(error);
-                    }
-                    say(&format!("ovm-exporter: {}", crate::causes::of(&error)));
-                    failure = Some(error);
-                }
-            }
-            if first_only && !clients.is_empty() {
-                break;
-            }
-        }
-        match (clients.is_empty(), failure) {
-            (true, Some(_)) => bail!("none of {} nodes answers", endpoints.len()),
-            _ => Ok(clients),
-        }
+    /// Reads what has to be read, and asks what has to be asked.
+    pub fn resolve(&self) -> anyhow::Result<Connection> {
+        Ok(Connection {
+            endpoints: self.endpoints()?,
+            identity: self.identity()?,
+            trust: self.trust()?,
+        })
     }
 
     fn endpoints(&self) -> anyhow::Result<Vec<String>> {
@@ -161,15 +185,6 @@ impl ConnectionOptions {
                 Ok(Trust::Authority(read))
             }
             None => Ok(Trust::Platform),
-        }
-    }
-}
-
-async fn login(endpoint: &str, identity: &Identity, trust: &Trust) -> Result<Client, ClientError> {
-    match identity {
-        Identity::Token(token) => Client::with_token(endpoint, token, trust),
-        Identity::User(username, password) => {
-            Client::login(endpoint, username, password, trust).await
         }
     }
 }

@@ -13,10 +13,13 @@ mod output;
 mod pages;
 mod patience;
 mod progress;
+mod replicate;
 mod size;
 mod snapshot;
 mod subject;
+mod verify;
 mod vms;
+mod words;
 
 use std::process::ExitCode;
 
@@ -62,6 +65,9 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn converse(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let common = &arguments.common;
+    if let Command::Replicate(options) = &arguments.command {
+        return replicate::run(options, common).await;
+    }
     let (client, output) = (&common.connection.connect().await?, &common.output);
     match &arguments.command {
         Command::Vms(command) => vms::run(client, command, output).await?,
@@ -69,7 +75,8 @@ async fn converse(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Node(command) => node::run(client, command, output).await?,
         Command::Diff(options) => diff::run(client, options, common).await?,
         Command::Map(options) => map::run(client, options, common).await?,
-        Command::Completions { .. } | Command::Man { .. } => {}
+        Command::Verify(options) => return verify::run(client, options, common).await,
+        Command::Replicate(_) | Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{say, size};
 
@@ -33,11 +33,17 @@ enum Shape {
 
 impl Progress {
     pub fn new(label: &str, quiet: bool) -> Progress {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        Progress::among(&bars, label, quiet)
+    }
+
+    /// One of several.
+    pub fn among(bars: &MultiProgress, label: &str, quiet: bool) -> Progress {
         let begun = Instant::now();
         let shape = if quiet {
             Shape::Silent
         } else if std::io::stderr().is_terminal() {
-            Shape::Bar(bar(label))
+            Shape::Bar(bars.add(bar(label)))
         } else {
             Shape::Lines {
                 said: begun,
@@ -62,9 +68,9 @@ impl Progress {
         }
     }
 
-    /// So many bytes came.
+    /// So many bytes came up to now.
     pub fn received(&mut self, bytes: u64) {
-        self.received += bytes;
+        self.received = bytes;
     }
 
     /// All before this offset is done.
@@ -106,7 +112,7 @@ impl Progress {
 }
 
 fn bar(label: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} % {msg}");
     bar.with_style(
         style

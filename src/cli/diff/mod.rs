@@ -9,6 +9,7 @@ use serde_json::json;
 use super::arguments::Common;
 use super::output::{Cell, Listing};
 use super::progress::Progress;
+use super::words::refine;
 use super::{pages, size, subject};
 use crate::client::{Client, Comparison, DiskOf};
 use crate::protocol::{ChangeKind, ChangedRange, Refine};
@@ -29,11 +30,6 @@ pub struct DiffOptions {
     /// Whether bytes are compared inside of what the maps name: none, auto, 4096.
     #[arg(long, default_value = "auto", value_parser = refine)]
     refine: Refine,
-}
-
-/// Reads a way of refining.
-pub fn refine(text: &str) -> Result<Refine, String> {
-    Refine::of_name(text).ok_or_else(|| "it is one of none, auto, 4096".to_owned())
 }
 
 pub async fn run(client: &Client, options: &DiffOptions, common: &Common) -> anyhow::Result<()> {

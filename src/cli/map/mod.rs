@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::arguments::Common;
-use super::diff::refine;
 use super::progress::Progress;
+use super::words::refine;
 use super::{output, pages, subject};
 use crate::client::{Client, Comparison, DiskOf};
 use crate::protocol::Refine;

@@ -1,5 +1,6 @@
 use std::fmt::Display;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// One value: as people read it, and as programs do.
@@ -34,9 +35,29 @@ impl Cell {
         }
     }
 
-    /// Something that prints itself, or nothing.
-    pub fn shown<T: Display>(value: Option<T>) -> Cell {
-        value.map(|value| value.to_string()).into()
+    /// A moment: to the second for people, as the daemon says it for programs.
+    pub fn time(time: Option<Timestamp>) -> Cell {
+        time.map_or_else(Cell::nothing, |time| Cell {
+            text: time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+            value: json!(time),
+        })
+    }
+
+    /// Something that is not known, or not there.
+    pub fn nothing() -> Cell {
+        Cell {
+            text: String::new(),
+            value: Value::Null,
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        }
     }
 
     /// For forms that know text only.
@@ -73,6 +94,15 @@ impl From<bool> for Cell {
     }
 }
 
+impl From<f64> for Cell {
+    fn from(number: f64) -> Cell {
+        Cell {
+            text: format!("{number:.1}"),
+            value: json!(number),
+        }
+    }
+}
+
 impl From<u64> for Cell {
     fn from(number: u64) -> Cell {
         Cell {
@@ -96,12 +126,6 @@ impl From<usize> for Cell {
 
 impl<T: Into<Cell>> From<Option<T>> for Cell {
     fn from(value: Option<T>) -> Cell {
-        value.map_or(
-            Cell {
-                text: String::new(),
-                value: Value::Null,
-            },
-            Into::into,
-        )
+        value.map_or_else(Cell::nothing, Into::into)
     }
 }

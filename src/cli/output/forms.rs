@@ -4,7 +4,6 @@ use comfy_table::{
     ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
 };
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use super::options::Quote;
 use super::{Cell, Listing};
@@ -54,7 +53,7 @@ pub fn harmless(text: &str) -> String {
 pub fn turned(listing: &Listing) -> Listing {
     let mut turned = Listing::new(&["Field", "Value"], &[]);
     for (title, cell) in titled(listing).flatten() {
-        if !cell.value.is_null() && cell.value != Value::Array(Vec::new()) {
+        if !cell.is_empty() {
             turned.push([title.into(), cell.clone()]);
         }
     }
@@ -70,7 +69,7 @@ pub fn json_one(listing: &Listing, one_line: bool) -> String {
     json(&titled(listing).next().map(Object), one_line)
 }
 
-fn json<T: Serialize>(value: &T, one_line: bool) -> String {
+pub fn json<T: Serialize>(value: &T, one_line: bool) -> String {
     let text = if one_line {
         serde_json::to_string(value)
     } else {

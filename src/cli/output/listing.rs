@@ -53,6 +53,16 @@ impl Listing {
         !kept.is_empty()
     }
 
+    /// Leaves out added columns in which there is nothing at all.
+    pub fn only_filled(&mut self) {
+        let kept: Vec<usize> = (0..self.titles.len())
+            .filter(|at| *at < self.first || !self.rows.iter().all(|row| row[*at].is_empty()))
+            .collect();
+        if !self.rows.is_empty() {
+            self.keep(&kept);
+        }
+    }
+
     /// Sorts by columns, the first named one before all others.
     pub fn sort(&mut self, names: &[String], descending: bool) {
         for name in names.iter().rev() {

@@ -2,6 +2,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::{Listing, forms, write};
 
@@ -15,8 +16,8 @@ pub struct OutputOptions {
     /// Only this column; may be repeated.
     #[arg(short, long = "column", global = true, value_name = "COLUMN")]
     columns: Vec<String>,
-    /// Every column also in the forms for scripts (value, csv, shell), which otherwise have those
-    /// that they had in the first release.
+    /// Every column: also empty ones in a table, and in the forms for scripts (value, csv, shell)
+    /// those that they did not have in the first release.
     #[arg(long, global = true, hide_short_help = true)]
     long: bool,
     /// Sort a list by this column; may be repeated.
@@ -98,9 +99,14 @@ pub enum Quote {
 }
 
 impl OutputOptions {
-    /// Whether programs will read the result.
+    /// Whether JSON is wanted.
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Prints something that has a form of its own as JSON.
+    pub fn json<T: Serialize>(&self, value: &T, one_line: bool) -> anyhow::Result<()> {
+        write(&forms::json(value, one_line || self.noindent))
     }
 
     /// Prints a list.
@@ -140,6 +146,8 @@ impl OutputOptions {
             }
         } else if words && !self.long {
             listing.only_first();
+        } else if self.format == Format::Table && !self.long {
+            listing.only_filled();
         }
         Ok(())
     }

@@ -22,9 +22,9 @@ pub fn of_machine(snapshots: &[Snapshot]) -> Listing {
     for snapshot in snapshots {
         listing.push([
             snapshot.id.to_string().into(),
-            Cell::shown(snapshot.created_at),
+            Cell::time(snapshot.created_at),
             snapshot.label.as_deref().into(),
-            Cell::shown(snapshot.expires_at),
+            Cell::time(snapshot.expires_at),
             snapshot.consistency.as_str().into(),
             snapshot.disks.len().into(),
             Cell::bytes(snapshot.disks.iter().map(|disk| disk.size).sum()),
@@ -47,14 +47,14 @@ pub fn of_all(entries: &[SnapshotEntry]) -> Listing {
             entry.id.to_string().into(),
             entry.vm_id.as_deref().into(),
             subject::state(entry.state).into(),
-            Cell::shown(entry.created_at),
+            Cell::time(entry.created_at),
             entry.label.as_deref().into(),
-            Cell::shown(entry.expires_at),
+            Cell::time(entry.expires_at),
             entry.disks.len().into(),
             Cell::bytes(entry.size),
             entry
                 .exclusive_bytes
-                .map_or(None::<&str>.into(), Cell::bytes),
+                .map_or_else(Cell::nothing, Cell::bytes),
             entry.node.as_deref().into(),
             entry.reason.as_deref().into(),
         ]);
@@ -86,11 +86,11 @@ pub fn one(snapshot: &Snapshot) -> Listing {
         snapshot.id.to_string().into(),
         snapshot.vm_id.as_str().into(),
         Cell::lines(&names),
-        Cell::shown(snapshot.created_at),
+        Cell::time(snapshot.created_at),
         snapshot.label.as_deref().into(),
-        Cell::shown(snapshot.expires_at),
+        Cell::time(snapshot.expires_at),
         snapshot.consistency.as_str().into(),
-        Cell::shown(snapshot.pause_ms),
+        snapshot.pause_ms.into(),
         snapshot.adopted.into(),
         Cell::new(
             snapshot.disks.iter().map(disk_line),

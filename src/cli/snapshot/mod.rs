@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod download;
 mod listings;
 
 use clap::Subcommand;
@@ -10,7 +11,7 @@ use super::arguments::Common;
 use super::subject;
 use crate::client::Client;
 
-pub use create::CreateOptions;
+pub use create::{ConsistencyName, CreateOptions, lifetime};
 
 /// What is done with snapshots.
 #[derive(Debug, Subcommand)]
@@ -34,6 +35,8 @@ pub enum SnapshotCommand {
     },
     /// Take one of all disks of a machine.
     Create(CreateOptions),
+    /// Write its disks into files of their names.
+    Download(download::DownloadOptions),
     /// Change its label or term.
     #[command(visible_alias = "change")]
     Update(change::ChangeOptions),
@@ -80,6 +83,7 @@ pub async fn run(
                 .await?;
             output.one(listings::one(&taken))
         }
+        SnapshotCommand::Download(options) => download::run(client, options, common.quiet).await,
         SnapshotCommand::Update(options) => change::run(client, options, output).await,
         SnapshotCommand::Delete { vm, snapshot } => {
             for id in snapshot {
