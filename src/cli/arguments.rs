@@ -72,6 +72,7 @@ pub enum Command {
     Completions { shell: Shell },
     /// Write man pages into a folder.
     Man {
+        /// It is made where it is not there.
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },

@@ -25,17 +25,42 @@ pub fn table(listing: &Listing, width: Option<u16>) -> String {
         table.set_width(width);
     }
     table.set_header(listing.titles());
-    // What is copied from a screen stays in one piece, even where the table gets too wide.
-    for (at, title) in listing.titles().iter().enumerate() {
-        let is_id = title.ends_with("ID") || *title == "Snapshots";
-        if let Some(column) = table.column_mut(at).filter(|_| is_id) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
     for row in listing.rows() {
         table.add_row(row.iter().map(|cell| harmless(&cell.text)));
     }
+    // What is copied from a screen stays in one piece, even where the table gets too wide for it:
+    // only sentences are wrapped.
+    for (at, width) in widths(listing).into_iter().enumerate() {
+        if let Some(column) = table.column_mut(at) {
+            column.set_constraint(match width {
+                Some(width) if width > SENTENCE => {
+                    ColumnConstraint::LowerBoundary(comfy_table::Width::Fixed(SENTENCE))
+                }
+                _ => ColumnConstraint::ContentWidth,
+            });
+        }
+    }
     format!("{table}\n")
+}
+
+/// Columns of a terminal that sentences get at least.
+const SENTENCE: u16 = 30;
+
+/// How wide each column's sentences are; None where it has single words only.
+fn widths(listing: &Listing) -> Vec<Option<u16>> {
+    let sentences = |at: usize| {
+        let lines = listing
+            .rows()
+            .iter()
+            .flat_map(move |row| row[at].text.lines());
+        let lengths = lines
+            .filter(|line| line.contains(' '))
+            .map(|line| line.chars().count());
+        lengths
+            .max()
+            .map(|length| u16::try_from(length).unwrap_or(u16::MAX))
+    };
+    (0..listing.titles().len()).map(sentences).collect()
 }
 
 /// Names come from a node: whatever would move the terminal's cursor or colours is taken out.

@@ -59,6 +59,25 @@ struct Place {
     rename: Option<(PathBuf, PathBuf)>,
 }
 
+/// Bytes that were moved.
+#[derive(Debug, Default)]
+struct Moved {
+    data: u64,
+    zeros: u64,
+    /// Over the wire.
+    received: u64,
+}
+
+impl Moved {
+    fn count(&mut self, item: &Item) {
+        match item {
+            Item::Data { bytes, .. } => self.data += bytes.len() as u64,
+            Item::Zero { length, .. } => self.zeros += length,
+            Item::Header(_) | Item::Reached(_) | Item::End(_) => {}
+        }
+    }
+}
+
 pub async fn run(client: &Client, options: &DownloadOptions, quiet: bool) -> anyhow::Result<()> {
     let (vm, ids) = subject::split(&options.words, 1);
     let subject = subject::find(client, vm, subject::id(&ids[0])?).await?;
@@ -84,43 +103,64 @@ pub async fn run(client: &Client, options: &DownloadOptions, quiet: bool) -> any
             compression: options.compression,
         };
         let path = folder.join(name);
-        download.run(&path, quiet).await.with_context(|| {
-            format!(
-                "{} is not complete; run the same command again",
-                path.display()
-            )
-        })?;
+        download.run(&path, quiet).await?;
     }
     Ok(())
 }
 
 impl Download<'_> {
     async fn run(&self, path: &Path, quiet: bool) -> anyhow::Result<()> {
-        let mut stream = self.open(0).await?;
-        let header = stream.header().clone();
+        let stream = self.open(0).await.with_context(|| {
+            let disk = self.disk.disk;
+            format!("cannot download {disk}")
+        })?;
+        let header = stream.header();
         let place = match header.base {
             Some(base) => self.changed(path, base, header.size).await?,
             None => Place::whole(path)?,
         };
-        block_in_place(|| place.target.prepare(header.size))?;
         let mut progress = Progress::new(self.disk.disk, quiet);
+        let moved = self
+            .transfer(stream, &place, &mut progress)
+            .await
+            .with_context(|| {
+                let name = path.display();
+                format!("{name} is not complete; run the same command again")
+            })?;
+        let time = progress.end();
+        if !quiet {
+            say(&format!(
+                "{}: {} data, {} zeros; {} received in {}",
+                path.display(),
+                size::text(moved.data),
+                size::text(moved.zeros),
+                size::text(moved.received),
+                clock(time),
+            ));
+        }
+        Ok(())
+    }
+
+    /// All of the stream, and of those that follow where one breaks, to its place.
+    async fn transfer(
+        &self,
+        mut stream: DeltaStream,
+        place: &Place,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Moved> {
+        let header = stream.header().clone();
         progress.total(header.size);
-        let (mut data, mut zeros) = (0, 0);
-        // Came over streams that broke.
-        let mut before = 0;
+        block_in_place(|| place.target.prepare(header.size))?;
+        let mut moved = Moved::default();
         let mut patience = Patience::default();
         loop {
             let broken = match stream.next().await {
                 Ok(Some(Item::End(_))) => break,
                 Ok(Some(item)) => {
                     block_in_place(|| place.take(&item))?;
-                    match item {
-                        Item::Data { bytes, .. } => data += bytes.len() as u64,
-                        Item::Zero { length, .. } => zeros += length,
-                        _ => {}
-                    }
+                    moved.count(&item);
                     patience.renew();
-                    progress.received(before + stream.received());
+                    progress.received(moved.received + stream.received());
                     progress.reached(stream.reached());
                     continue;
                 }
@@ -129,23 +169,13 @@ impl Download<'_> {
                 Err(error) => error,
             };
             patience.wait(broken).await?;
-            before += stream.received();
+            moved.received += stream.received();
             let reached = stream.reached();
             stream = self.again(&header, reached).await?;
         }
+        moved.received += stream.received();
         block_in_place(|| place.keep())?;
-        let time = progress.end();
-        if !quiet {
-            say(&format!(
-                "{}: {} data, {} zeros; {} received in {}",
-                path.display(),
-                size::text(data),
-                size::text(zeros),
-                size::text(before + stream.received()),
-                clock(time),
-            ));
-        }
-        Ok(())
+        Ok(moved)
     }
 
     /// Asks for the stream, as often as that may be of use.
