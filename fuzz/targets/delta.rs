@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut stream = stream.to_vec();
     mend(&mut stream);
     let mut decoder = Decoder::new();
-    let (mut size, mut tiles, mut reached, mut ended) = (0, false, 0, false);
+    let (mut limit, mut tiles, mut reached, mut ended) = (0, false, 0, false);
     for piece in stream.chunks(usize::from(*step) * 7 + 1) {
         let mut input = piece;
         loop {
@@ -26,7 +26,8 @@ fuzz_target!(|bytes: &[u8]| {
                 }
                 Ok(None) => break,
                 Ok(Some(Item::Header(header))) => {
-                    (size, tiles, reached) = (header.size, header.base.is_none(), header.from);
+                    (limit, tiles, reached) = (header.end(), header.base.is_none(), header.from);
+                    assert!(reached <= limit && limit <= header.size);
                     continue;
                 }
                 Ok(Some(Item::Data { offset, bytes })) => {
@@ -36,12 +37,12 @@ fuzz_target!(|bytes: &[u8]| {
                 Ok(Some(Item::Zero { offset, length })) => (offset, offset + length),
                 Ok(Some(Item::Reached(offset))) => (offset, offset),
                 Ok(Some(Item::End(_))) => {
-                    assert!(!tiles || reached == size, "a gap at the end");
+                    assert!(!tiles || reached == limit, "a gap at the end");
                     ended = true;
                     continue;
                 }
             };
-            assert!(from >= reached && to <= size && !ended);
+            assert!(from >= reached && to <= limit && !ended);
             assert!(!tiles || from == reached, "a gap");
             reached = to;
         }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::delta_stream::DeltaStream;
 use super::reading::{Comparison, DiskOf, disk_path, segment, snapshot_path, snapshots_path};
 use super::{Client, ClientError};
-use crate::protocol::delta::Compression;
+use crate::protocol::delta::{Compression, DeltaError};
 use crate::protocol::digest::Algorithm;
 use crate::protocol::{
     DiskDigests, Node, RangePage, Snapshot, SnapshotChange, SnapshotEntry, SnapshotRequest, Vm,
@@ -200,17 +200,48 @@ impl Client {
         from: u64,
         compression: Compression,
     ) -> Result<DeltaStream, ClientError> {
+        self.delta_between(disk, comparison, from, None, compression)
+            .await
+    }
+
+    /// Every byte that a replica must write, from offset `from` up to `to`, or to the disk's end.
+    ///
+    /// # Errors
+    /// As [`Client::delta`]; [`DeltaError::Malformed`](crate::protocol::delta::DeltaError) where the
+    /// daemon answers with another part of the disk.
+    pub async fn delta_between(
+        &self,
+        disk: &DiskOf<'_>,
+        comparison: &Comparison,
+        from: u64,
+        to: Option<u64>,
+        compression: Compression,
+    ) -> Result<DeltaStream, ClientError> {
         let path = format!("{}/delta", disk_path(disk));
-        let request = self
+        let mut request = self
             .session
             .request(Method::GET, &path)
             .query(&comparison.query())
             .query(&[("compression", compression.as_str())])
             .query(&[("from", from)]);
-        DeltaStream::open(self.session.send(request).await?).await
+        if let Some(to) = to {
+            request = request.query(&[("to", to)]);
+        }
+        let stream = DeltaStream::open(self.session.send(request).await?).await?;
+        let header = stream.header();
+        let end = to.unwrap_or(header.size);
+        if (header.from, header.end()) != (from, end) {
+            return Err(DeltaError::Malformed(format!(
+                "{from} to {end} was asked for, and it is from {} to {}",
+                header.from,
+                header.end()
+            ))
+            .into());
+        }
+        Ok(stream)
     }
 
-    /// The same as Ceph's `rbd diff v1`, as a response whose body is to be read bit by bit.
+    /// All of it as Ceph's `rbd diff v1`, as a response whose body is to be read bit by bit.
     ///
     /// # Errors
     /// As [`Client::ranges`].

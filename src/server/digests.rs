@@ -20,6 +20,7 @@ pub(super) async fn show(
 ) -> Result<Json<DiskDigests>, ApiError> {
     let question = Question {
         from: 0,
+        to: None,
         ..query.question()?
     };
     let algorithm = query.algorithm()?;

@@ -69,6 +69,7 @@ pub(super) struct DiskQuery {
     refine: Option<String>,
     on_base_lost: Option<String>,
     from: Option<String>,
+    to: Option<String>,
     limit: Option<String>,
     compression: Option<String>,
     format: Option<String>,
@@ -77,7 +78,7 @@ pub(super) struct DiskQuery {
 }
 
 impl DiskQuery {
-    /// What is compared to what, from where on.
+    /// What is compared to what, from where to where.
     pub(super) fn question(&self) -> Result<Question, ApiError> {
         Ok(Question {
             base: base(self.compare_to.as_deref())?.map(str::to_owned),
@@ -88,6 +89,7 @@ impl DiskQuery {
                 Some(other) => return Err(unknown("onBaseLost", other, "error or full")),
             },
             from: number("from", self.from.as_deref())?.unwrap_or(0),
+            to: number("to", self.to.as_deref())?,
         })
     }
 
@@ -113,9 +115,12 @@ impl DiskQuery {
         };
         match self.format.as_deref() {
             None | Some("" | "native") => Ok(Format::Native(compression)),
-            Some("rbd") if self.from.is_some() || self.compression.is_some() => {
+            Some("rbd")
+                if self.from.is_some() || self.to.is_some() || self.compression.is_some() =>
+            {
                 Err(ApiError::BadRequest(
-                    "format=rbd takes neither from nor compression: its streams have no place for them"
+                    "format=rbd takes neither from nor to nor compression: its streams have no \
+                     place for them"
                         .to_owned(),
                 ))
             }

@@ -49,7 +49,7 @@ fn page(
         };
         let out = add(&mut ranges, &stretch.ranges, limit);
         let full = ranges.len() >= limit || begun.elapsed() >= PAGE_TIME || !wanted();
-        next = out.or((full && stretch.reached < walk.disk().size).then_some(stretch.reached));
+        next = out.or((full && stretch.reached < walk.end()).then_some(stretch.reached));
     }
     Ok(RangePage {
         size: walk.disk().size,

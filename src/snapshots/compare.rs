@@ -57,6 +57,8 @@ pub struct Question {
     pub on_base_lost: OnBaseLost,
     /// Where to begin on the disk, bytes.
     pub from: u64,
+    /// Where to end, bytes; None for the disk's end.
+    pub to: Option<u64>,
 }
 
 /// What a snapshot is compared to, and what came out.
@@ -157,7 +159,8 @@ impl Snapshots {
     ///
     /// # Errors
     /// As [`Snapshots::compare`], of which [`Question::on_base_lost`] may make a walk over all;
-    /// [`SnapshotError::UnknownDisk`]; [`SnapshotError::Refused`] to begin past the disk's end.
+    /// [`SnapshotError::UnknownDisk`]; [`SnapshotError::Refused`] to begin or end past the disk's
+    /// end.
     pub fn walk(
         &self,
         snapshot: Snapshot,
@@ -173,10 +176,28 @@ impl Snapshots {
                 disk.name, disk.size
             )));
         }
+        let to = question.to.unwrap_or(disk.size);
+        if to < from || to > disk.size {
+            return Err(SnapshotError::Refused(format!(
+                "the disk {} has {} bytes; to={to} does not lie between from={from} and its end",
+                disk.name, disk.size
+            )));
+        }
+        let walk = self.walk_from(&snapshot, disk, question)?;
+        Ok(walk.ending_at(to))
+    }
+
+    fn walk_from(
+        &self,
+        snapshot: &Snapshot,
+        disk: &Disk,
+        question: &Question,
+    ) -> Result<Walk, SnapshotError> {
+        let from = question.from;
         let Some(base) = &question.base else {
-            return Walk::whole(&snapshot, disk, from, None);
+            return Walk::whole(snapshot, disk, from, None);
         };
-        let opened = self.base_of(&snapshot, base).and_then(|base| {
+        let opened = self.base_of(snapshot, base).and_then(|base| {
             let Some(older) = base.manifest.disk_of(&disk.parent_path) else {
                 return Ok((base, None));
             };
@@ -185,7 +206,7 @@ impl Snapshots {
         });
         match opened {
             Ok((base, Some(before))) => {
-                Walk::since(&snapshot, disk, base.id(), before, question.refine, from)
+                Walk::since(snapshot, disk, base.id(), before, question.refine, from)
             }
             Ok((base, None)) => {
                 let reason = format!(
@@ -193,12 +214,12 @@ impl Snapshots {
                     base.id(),
                     disk.parent_path.display()
                 );
-                Walk::whole(&snapshot, disk, from, Some(reason))
+                Walk::whole(snapshot, disk, from, Some(reason))
             }
             Err(error @ (SnapshotError::BaseGone { .. } | SnapshotError::Changed { .. }))
                 if question.on_base_lost == OnBaseLost::Full =>
             {
-                Walk::whole(&snapshot, disk, from, Some(error.to_string()))
+                Walk::whole(snapshot, disk, from, Some(error.to_string()))
             }
             Err(error) => Err(error),
         }

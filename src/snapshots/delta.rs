@@ -60,6 +60,7 @@ impl Delta {
                     size: disk.size,
                     base: walk.base(),
                     from,
+                    to: walk.ends_early(),
                     method: walk.method().as_str().to_owned(),
                     reason: walk.reason().map(str::to_owned),
                 };

@@ -53,6 +53,8 @@ pub struct Walk {
     refine: Refine,
     /// Everything before has been handed out.
     position: u64,
+    /// What begins here or later is not asked for.
+    end: u64,
     /// How far the maps have been read.
     mapped: u64,
     /// What that gave and was not handed out yet.
@@ -140,6 +142,7 @@ impl Walk {
             base: None,
             refine: Refine::None,
             position: from,
+            end: disk.size,
             mapped: from,
             pending: VecDeque::new(),
             buffers: None,
@@ -147,6 +150,26 @@ impl Walk {
             reason,
             by_content: 0,
         })
+    }
+
+    /// The same up to this offset, at most the disk's size.
+    pub(super) fn ending_at(self, end: u64) -> Walk {
+        Walk {
+            end: end.min(self.end),
+            ..self
+        }
+    }
+
+    /// Where it ends.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Where it ends, if before the disk's end.
+    #[must_use]
+    pub fn ends_early(&self) -> Option<u64> {
+        (self.end < self.disk.size).then_some(self.end)
     }
 
     /// The snapshot.
@@ -203,13 +226,13 @@ impl Walk {
         self.position
     }
 
-    /// The next stretch; None at the end of the disk. Bounded in memory and, as far as the file
+    /// The next stretch; None at the end. Bounded in memory and, as far as the file
     /// system answers, in time.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
     pub fn step(&mut self) -> Result<Option<Stretch>, SnapshotError> {
-        if self.position >= self.now.size() {
+        if self.position >= self.end {
             return Ok(None);
         }
         if self.pending.is_empty() {
@@ -217,6 +240,7 @@ impl Walk {
                 "cannot read the extent map of",
                 &self.path,
             ))?;
+            self.cut();
         }
         let ranges = self
             .resolve()
@@ -231,12 +255,29 @@ impl Walk {
         }))
     }
 
+    /// Takes away what lies behind the end.
+    fn cut(&mut self) {
+        self.mapped = self.mapped.min(self.end);
+        while let Some(last) = self.pending.back_mut()
+            && last.range.end() > self.end
+        {
+            if last.range.start < self.end {
+                last.range.length = self.end - last.range.start;
+            } else {
+                self.pending.pop_back();
+            }
+        }
+    }
+
     /// Reads the maps from where the last page has ended.
     fn read_page(&mut self) -> io::Result<()> {
-        let (start, size) = (self.mapped, self.now.size());
+        let (start, end) = (self.mapped, self.end);
         let Some(base) = &self.base else {
             // Whether a place reads as zeros does not change with where it lies: read once.
             for segment in segments(&self.now, start).take(PAGE.changes) {
+                if self.mapped >= self.end {
+                    break;
+                }
                 let range = Range::from(segment?);
                 self.mapped = range.end();
                 self.pending.push_back(Pending { range, look: false });
@@ -244,7 +285,7 @@ impl Walk {
             return Ok(());
         };
         if base.incomparable {
-            self.by_bytes(start, size);
+            self.by_bytes(start, end);
             return Ok(());
         }
         let (page, held) = verified(start, PAGE, ATTEMPTS, || {
@@ -255,7 +296,7 @@ impl Walk {
             self.reason.get_or_insert_with(|| {
                 format!("the extent maps moved during each of {ATTEMPTS} readings")
             });
-            self.by_bytes(start, page.end);
+            self.by_bytes(start, page.end.min(end));
             return Ok(());
         }
         self.mapped = page.end;

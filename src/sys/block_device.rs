@@ -68,7 +68,7 @@ pub fn page() -> u64 {
 /// does not know the call, which came with Linux 3.7.
 ///
 /// The stretch leaves the page cache before that: others must not write to pages of which it
-/// covers a part, since a kernel before 6.15 may let them bring back what was there.
+/// covers a part, since not every kernel keeps them from bringing back what was there.
 ///
 /// # Errors
 /// EINVAL for what are no whole sectors inside the device; EIO.

@@ -37,16 +37,30 @@
 //! differs between base and the snapshot half applied, and is in the newer one again as it was in
 //! the base, is in no delta from the base to that, and would keep the bytes of the one between.
 
+mod backoff;
 mod cancellation;
+mod digesting;
+mod disk;
+mod dispenser;
+mod endpoints;
 mod error;
+mod job;
+mod journal;
 mod options;
 mod outcome;
+mod plan;
 mod progress;
 mod replication;
+mod run;
 mod state;
 mod state_file;
+mod stop;
 mod store;
+mod streaming;
+mod tally;
+mod transfer;
 mod verification;
+mod writing;
 
 pub use cancellation::Cancellation;
 pub use error::ReplicateError;

@@ -31,8 +31,7 @@ pub enum Event<'a> {
     DiskAdvanced {
         /// Its name.
         disk: &'a str,
-        /// So much of `of` is dealt with, bytes. Less than before where something broke and has to
-        /// be fetched again.
+        /// So much of `of` is dealt with, bytes.
         done: u64,
         /// The disk's size; what has to be fetched, where digests tell that.
         of: u64,

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::options::Options;
 use super::progress::{Progress, Silence};
-use super::{Cancellation, Outcome, ReplicateError, StateStore};
+use super::{Cancellation, Outcome, ReplicateError, StateStore, run};
 use crate::client::Client;
 use crate::client::target::{self, Target, TargetOptions};
 use crate::protocol::delta::Compression;
 use crate::protocol::{Consistency, Refine, SnapshotDisk};
 
 /// Opens the target of a disk; None where there is none for it.
-type Opener = dyn Fn(&SnapshotDisk) -> io::Result<Option<Arc<dyn Target>>> + Send + Sync;
+pub(super) type Opener = dyn Fn(&SnapshotDisk) -> io::Result<Option<Arc<dyn Target>>> + Send + Sync;
 
 /// A run, put together: see the [module](super).
 ///
@@ -191,7 +191,7 @@ impl Replication {
     /// # Errors
     /// [`ReplicateError`]; the state says how to go on.
     pub async fn run(self) -> Result<Outcome, ReplicateError> {
-        Err(ReplicateError::Cancelled)
+        run::run(self).await
     }
 }
 
@@ -211,6 +211,12 @@ fn file_name(disk: &str) -> io::Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::file_name;
+
+    #[test]
+    fn a_run_may_go_from_thread_to_thread() {
+        fn is_send<T: Send>(_: T) {}
+        is_send(super::Replication::of("vm").run());
+    }
 
     #[test]
     fn a_disks_name_does_not_lead_elsewhere() {

@@ -93,18 +93,24 @@ impl ReplicaState {
         pending.is_some_and(|pending| pending.dirty.contains(disk))
     }
 
+    /// What the pending run has written to is suspect.
+    pub(super) fn distrust_dirty(&mut self, reason: &str) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        for disk in std::mem::take(&mut pending.dirty) {
+            let known = self.suspect.entry(disk);
+            known.or_insert_with(|| reason.to_owned());
+        }
+    }
+
     /// Gives the pending run up: its snapshot will be dropped, and what it has written to is
     /// suspect.
     pub(super) fn abandon(&mut self, reason: &str) {
-        let Some(pending) = self.pending.take() else {
-            return;
-        };
-        self.to_drop.extend(pending.snapshot);
-        for disk in pending.dirty {
-            self.suspect
-                .entry(disk)
-                .or_insert_with(|| reason.to_owned());
-        }
+        self.distrust_dirty(reason);
+        let pending = self.pending.take();
+        self.to_drop
+            .extend(pending.and_then(|pending| pending.snapshot));
     }
 
     /// The pending snapshot is on the targets: it is the base from now on.

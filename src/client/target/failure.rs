@@ -50,9 +50,10 @@ fn advice(ground: Ground, error: &io::Error) -> &'static str {
              log): mount it writable, then run again"
         }
         Some(libc::EROFS) => "the device is write-protected: take that away, then run again",
+        // Block devices say so of a thin pool that is full, too.
         Some(libc::EIO) => {
-            "the storage below has failed (see the kernel's log): mend or replace it, then copy \
-             the disk in full"
+            "the storage below has failed or is full (see the kernel's log): mend, enlarge or \
+             replace it, then copy the disk in full"
         }
         Some(libc::EFBIG) => {
             "its file system, or this process's limit (ulimit -f), allows no file of that size: \

@@ -59,7 +59,8 @@ pub struct Decoder {
     /// What has come of the part that is waited for.
     held: BytesMut,
     unpacker: Unpacker,
-    size: u64,
+    /// Nothing of the disk behind this may come.
+    end: u64,
     /// Every byte has to be mentioned: there is no base.
     tiles: bool,
     reached: u64,
@@ -93,7 +94,7 @@ impl Decoder {
             stage: Stage::Opening,
             held: BytesMut::new(),
             unpacker: Unpacker::default(),
-            size: 0,
+            end: 0,
             tiles: false,
             reached: 0,
             totals: Totals::default(),
@@ -108,12 +109,22 @@ impl Decoder {
     /// [`DeltaError::GivenUp`] with the daemon's reason, [`DeltaError::Malformed`] for everything
     /// that is not exactly as specified. The decoder is of no use afterwards.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Item>, DeltaError> {
-        let next = self.advance(input);
-        if next.is_err() {
+        let in_frames = matches!(
+            self.stage,
+            Stage::Head | Stage::Payload(..) | Stage::Ended(_)
+        );
+        let frames = self.totals.frames;
+        self.advance(input).map_err(|error| {
             self.stage = Stage::Failed;
             self.held = BytesMut::new();
-        }
-        next
+            match error {
+                DeltaError::Malformed(what) if in_frames => malformed(format!(
+                    "frame {frames}, after offset {}: {what}",
+                    self.reached
+                )),
+                error => error,
+            }
+        })
     }
 
     /// At the end of the stream: whether it was complete.
@@ -182,7 +193,7 @@ impl Decoder {
                 let (header, checksum) = StreamHeader::decode(&self.held)?;
                 self.held.clear();
                 self.stage = Stage::Head;
-                self.size = header.size;
+                self.end = header.end();
                 self.tiles = header.base.is_none();
                 self.reached = header.from;
                 self.chain = link(0, checksum);
@@ -200,7 +211,7 @@ impl Decoder {
                 let payload = self.held.split().freeze();
                 let found = checksum(&bytes, &payload);
                 if found != stated_checksum(&bytes) {
-                    return Err(malformed(format!("frame {} is damaged", head.sequence)));
+                    return Err(malformed("its checksum is not that of its bytes"));
                 }
                 self.stage = Stage::Head;
                 let item = self.item(&head, payload)?;
@@ -225,10 +236,10 @@ impl Decoder {
         }
         let end = head.offset.checked_add(head.length);
         let gap = self.tiles && head.offset != self.reached;
-        if gap || head.offset < self.reached || end.is_none_or(|end| end > self.size) {
+        if gap || head.offset < self.reached || end.is_none_or(|end| end > self.end) {
             return Err(malformed(format!(
-                "{} bytes at {} come after {}, on a disk of {}",
-                head.length, head.offset, self.reached, self.size
+                "{} bytes at {} come after {}, in a stream that ends at {}",
+                head.length, head.offset, self.reached, self.end
             )));
         }
         Ok(())
@@ -276,10 +287,10 @@ impl Decoder {
             by_content: said.by_content,
             ..self.totals
         };
-        if self.tiles && self.reached != self.size {
+        if self.tiles && self.reached != self.end {
             return Err(malformed(format!(
-                "all of a disk of {} bytes ends at {}",
-                self.size, self.reached
+                "all of a disk up to {} ends at {}",
+                self.end, self.reached
             )));
         }
         if said != seen || chain != self.chain || reserved != [0; 4] {
@@ -287,7 +298,7 @@ impl Decoder {
                 "its end says {said:?}, and what came was {seen:?}"
             )));
         }
-        self.reached = self.size;
+        self.reached = self.end;
         self.stage = Stage::Ended(said);
         Ok(Item::End(said))
     }

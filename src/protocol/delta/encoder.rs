@@ -19,7 +19,8 @@ pub struct Frame<'b> {
 #[derive(Debug)]
 pub struct Encoder {
     packer: Packer,
-    size: u64,
+    /// Of what it may mention.
+    end: u64,
     /// It has to mention every byte.
     tiles: bool,
     reached: u64,
@@ -40,7 +41,7 @@ impl Encoder {
         let (_, checksum) = StreamHeader::decode(&bytes)?;
         let encoder = Encoder {
             packer: Packer::new(compression)?,
-            size: header.size,
+            end: header.end(),
             tiles: header.base.is_none(),
             reached: header.from,
             totals: Totals::default(),
@@ -94,12 +95,12 @@ impl Encoder {
     /// The last frame. `by_content`: bytes of the disk that were compared by content.
     ///
     /// # Errors
-    /// [`DeltaError::Malformed`] where a stream without a base does not reach the disk's end.
+    /// [`DeltaError::Malformed`] where a stream without a base does not reach its end.
     pub fn end(mut self, by_content: u64) -> Result<Vec<u8>, DeltaError> {
-        if self.tiles && self.reached != self.size {
+        if self.tiles && self.reached != self.end {
             return Err(DeltaError::Malformed(format!(
                 "all of a disk ends at {}, not at {}",
-                self.size, self.reached
+                self.end, self.reached
             )));
         }
         self.totals.by_content = by_content;
@@ -126,7 +127,7 @@ impl Encoder {
     }
 
     fn advance(&mut self, offset: u64, length: u64) -> Result<(), DeltaError> {
-        let end = offset.checked_add(length).filter(|end| *end <= self.size);
+        let end = offset.checked_add(length).filter(|end| *end <= self.end);
         let in_order = if self.tiles {
             offset == self.reached
         } else {
@@ -138,8 +139,8 @@ impl Encoder {
                 Ok(())
             }
             _ => Err(DeltaError::Malformed(format!(
-                "{length} bytes at {offset} after {}, on a disk of {}",
-                self.reached, self.size
+                "{length} bytes at {offset} after {}, in a stream that ends at {}",
+                self.reached, self.end
             ))),
         }
     }

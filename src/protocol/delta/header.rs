@@ -24,12 +24,15 @@ pub struct StreamHeader {
     pub disk: String,
     /// Its size, bytes: a replica ends with this one, whatever it had.
     pub size: u64,
-    /// What the stream is relative to. None: data and zeros tile all that follows `from`, and
-    /// make the disk out of any bytes.
+    /// What the stream is relative to. None: data and zeros tile all between `from` and the end,
+    /// and make it out of any bytes.
     pub base: Option<Uuid>,
     /// Where it begins; nothing before this offset is mentioned.
     #[serde(default)]
     pub from: u64,
+    /// Where it ends, if before the disk's end: nothing behind this offset is mentioned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
     /// `extents` or `content`, as far as that was known when the stream began.
     #[serde(default)]
     pub method: String,
@@ -39,6 +42,12 @@ pub struct StreamHeader {
 }
 
 impl StreamHeader {
+    /// Where what it mentions ends, bytes.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.to.unwrap_or(self.size)
+    }
+
     /// The bytes that a stream begins with.
     pub(super) fn encode(&self) -> Result<Vec<u8>, DeltaError> {
         let json =
@@ -92,10 +101,11 @@ impl StreamHeader {
         let header: StreamHeader = serde_json::from_slice(json)
             .map_err(|error| DeltaError::Malformed(format!("its header: {error}")))?;
         // No file is larger, and sums of what is inside the disk cannot overflow.
-        if i64::try_from(header.size).is_err() || header.from > header.size {
+        let (from, to) = (header.from, header.end());
+        if i64::try_from(header.size).is_err() || from > to || to > header.size {
             return Err(DeltaError::Malformed(format!(
-                "a disk of {} bytes from {} on",
-                header.size, header.from
+                "a disk of {} bytes from {from} to {to}",
+                header.size
             )));
         }
         Ok((header, checksum))

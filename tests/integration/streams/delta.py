@@ -57,6 +57,9 @@ def apply(stream, disk):
     need(checksum == crc32c(fixed + text), "header damaged")
     header = json.loads(text.decode("utf-8"))
     size, tiles = header["size"], header["base"] is None
+    end = header.get("to")
+    end = size if end is None else end
+    need(header["from"] <= end <= size, "bounds")
     position, frames, data_bytes, zero_bytes = header["from"], 0, 0, 0
     chain = crc32c(struct.pack("<I", checksum))
     while True:
@@ -74,14 +77,14 @@ def apply(stream, disk):
             totals = struct.unpack("<QQQQII", payload)
             need(totals[:3] == (frames, data_bytes, zero_bytes), "totals")
             need(totals[4:] == (chain, 0), "chain")
-            need(not tiles or position == size, "gap at the end")
+            need(not tiles or position == end, "gap at the end")
             need(stream.read(1) == b"", "bytes after the end")
             disk.truncate(size)
             names = ("frames", "data", "zeros", "by_content")
             return header, dict(zip(names, totals))
         if kind == 4:
             raise Invalid(json.loads(payload.decode("utf-8"))["details"])
-        need(position <= offset and offset + length <= size, "order")
+        need(position <= offset and offset + length <= end, "order")
         need(not tiles or offset == position, "gap")
         if kind == 1:
             need(1 <= length <= 1048576 and stored == length, "data")

@@ -11,4 +11,4 @@ mod hang_up;
 mod moved;
 mod rbd;
 mod replicas;
-mod scene;
+pub mod scene;

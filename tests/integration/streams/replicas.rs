@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use coriolis_ovm_exporter::protocol::ChangeKind;
+use coriolis_ovm_exporter::protocol::delta::Item;
+use coriolis_ovm_exporter::protocol::{ChangeKind, ChangedRange};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -98,10 +99,57 @@ async fn pair(scene: &Scene, now: &Taken, replica: &[u8], query: &str, random: &
     let before = usize::try_from(from).unwrap();
     half[..before].copy_from_slice(&now.bytes[..before]);
     assert_same(&rest.apply(&half), &now.bytes, "from");
+    segments(scene, now, replica, query, random).await;
     if !query.is_empty() {
         // What comes before is not mentioned, what comes after is.
         assert!(rest.totals.data <= delta.totals.data && rest.totals.zeros <= page.size);
     }
+}
+
+/// Segments that meet anywhere, in any order, each resumed once, make the disk; so do pages of
+/// ranges that end there.
+async fn segments(scene: &Scene, now: &Taken, replica: &[u8], query: &str, random: &mut StdRng) {
+    let size = now.bytes.len() as u64;
+    let mut cuts = vec![0, size];
+    // Not at blocks: a caller may cut anywhere.
+    cuts.extend((0..random.random_range(1..5)).map(|_| random.random_range(0..=size)));
+    cuts.sort_unstable();
+    let mut replica = resized(replica, size);
+    let mut by_ranges = replica.clone();
+    let mut pairs: Vec<(u64, u64)> = cuts.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    if random.random_bool(0.5) {
+        pairs.reverse();
+    }
+    for (from, to) in pairs {
+        let again = random.random_range(from..=to);
+        for start in [from, again] {
+            let asked = format!("{query}&from={start}&to={to}");
+            let delta = decode(&scene.delta(now, &asked).await, 5000).unwrap();
+            assert_eq!((delta.header.from, delta.header.end()), (start, to));
+            for item in &delta.items {
+                let (begin, end) = match item {
+                    Item::Data { offset, bytes } => (*offset, *offset + bytes.len() as u64),
+                    Item::Zero { offset, length } => (*offset, *offset + *length),
+                    Item::Reached(offset) => (*offset, *offset),
+                    _ => continue,
+                };
+                assert!(start <= begin && end <= to, "{asked}: {begin} to {end}");
+            }
+            if query.is_empty() {
+                assert_eq!(delta.totals.data + delta.totals.zeros, to - start, "tiles");
+            }
+            replica = delta.apply(&replica);
+        }
+        let path = format!("{query}&from={from}&to={to}&limit=200000");
+        let page = scene.get(now, "ranges", &path).await.json();
+        assert_eq!(page["next"], serde_json::Value::Null);
+        let ranges: Vec<ChangedRange> = serde_json::from_value(page["ranges"].clone()).unwrap();
+        let inside = |range: &ChangedRange| range.start >= from && range.start + range.length <= to;
+        assert!(ranges.iter().all(inside), "{path}: {ranges:?}");
+        by_ranges = apply_ranges(&ranges, &by_ranges, &now.bytes);
+    }
+    assert_same(&replica, &now.bytes, "segments");
+    assert_same(&by_ranges, &now.bytes, "ranges of segments");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +174,16 @@ async fn a_decoder_written_from_the_document_alone_reads_it() {
     let totals = decode(&stream, 1000).unwrap().totals;
     assert_eq!(said["totals"]["data"], totals.data);
     assert_eq!(said["header"]["base"], first.id);
+    // In segments it comes to the same.
+    fs::write(&replica, &first.bytes).unwrap();
+    let size = second.bytes.len() as u64;
+    for (from, to) in [(size / 3 + 7, size), (0, size / 3 + 7)] {
+        let stream = scene
+            .delta(&second, &format!("{query}&from={from}&to={to}"))
+            .await;
+        python(&stream, &replica).unwrap();
+    }
+    assert_same(&fs::read(&replica).unwrap(), &second.bytes, "segments");
     // It sees what it should not believe.
     let mut damaged = stream.clone();
     let middle = damaged.len() / 2;

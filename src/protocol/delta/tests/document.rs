@@ -28,6 +28,7 @@ fn the_example_is_what_the_document_says() {
         size: 16_384,
         base: Some(Uuid::from_u128(0x1b7f_8c6e_51a7_4f4f_8c4e_9d1c_2a3b_4c5d)),
         from: 0,
+        to: None,
         method: "extents".to_owned(),
         reason: None,
     };

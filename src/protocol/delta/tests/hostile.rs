@@ -78,6 +78,19 @@ fn every_flipped_bit_is_seen() {
 }
 
 #[test]
+fn a_refusal_names_the_frame_and_the_offset() {
+    let mut stream = sample(Compression::None);
+    // In the payload of the second data frame.
+    let end = stream.len() - FRAME_HEAD - 40;
+    stream[end - 1] ^= 1;
+    let text = refusal(&stream);
+    assert!(
+        text.contains("frame 3, after offset 400000: its checksum"),
+        "{text}"
+    );
+}
+
+#[test]
 fn frames_that_cannot_be_are_refused() {
     let data = vec![1; 100];
     for (wrong, payload) in [
@@ -212,6 +225,46 @@ fn all_of_a_disk_has_no_gap() {
         stream.extend_from_slice(&encoder.end(0).unwrap());
         let refusal = refusal(&stream);
         assert!(refusal.contains(message), "{refusal}");
+    }
+}
+
+#[test]
+fn a_segment_ends_where_it_says() {
+    let segment = |base| StreamHeader {
+        from: 4096,
+        to: Some(8192),
+        ..header(SIZE, base)
+    };
+    let base = Some(Uuid::from_u128(1));
+    let good = encode(&segment(None), Compression::None, &[Part::Zero(4096, 4096)]);
+    let mut decoder = Decoder::new();
+    let mut input = good.as_slice();
+    while decoder.next(&mut input).unwrap().is_some() {}
+    assert_eq!(decoder.reached(), 8192);
+    decoder.finish().unwrap();
+    // The encoder does not write these: the header is exchanged, the chain is not.
+    for (base, offset, length, message) in [
+        (None, 4096, 4095, "ends at 8191"),
+        (None, 4096, 4097, "come after"),
+        (base, 4096, 4097, "come after"),
+        (base, 8192, 1, "come after"),
+        (base, 4095, 1, "come after"),
+    ] {
+        let all = header(SIZE, Some(Uuid::from_u128(1)));
+        let (mut encoder, _) = Encoder::new(&all, Compression::None).unwrap();
+        let (_, mut stream) = Encoder::new(&segment(base), Compression::None).unwrap();
+        stream.extend_from_slice(&encoder.zero(offset, length).unwrap());
+        stream.extend_from_slice(&encoder.end(0).unwrap());
+        let refusal = refusal(&stream);
+        assert!(refusal.contains(message), "{refusal}");
+    }
+    for (from, to) in [(8193, Some(8192)), (0, Some(SIZE + 1)), (SIZE + 1, None)] {
+        let wrong = StreamHeader {
+            from,
+            to,
+            ..header(SIZE, base)
+        };
+        assert!(Encoder::new(&wrong, Compression::None).is_err());
     }
 }
 

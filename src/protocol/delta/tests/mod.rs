@@ -21,6 +21,7 @@ fn header(size: u64, base: Option<Uuid>) -> StreamHeader {
         size,
         base,
         from: 0,
+        to: None,
         method: "extents".to_owned(),
         reason: None,
     }

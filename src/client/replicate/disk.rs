@@ -1,0 +1,224 @@
+//! One disk, from what its target holds to what the snapshot has.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::digesting::{Differing, Pair, differing};
+use super::dispenser::Segment;
+use super::job::{Job, Told};
+use super::journal::blocking;
+use super::plan::{Plan, TargetFacts};
+use super::run::Run;
+use super::tally::Tally;
+use super::transfer::{Halt, transfer};
+use super::{DiskOutcome, DiskState, Event, How, ReplicateError};
+use crate::client::target::Target;
+use crate::protocol::SnapshotDisk;
+
+/// A disk of a snapshot, and where it goes.
+#[derive(Clone)]
+pub(super) struct Goal {
+    pub(super) disk: SnapshotDisk,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) facts: TargetFacts,
+}
+
+impl Goal {
+    pub(super) fn failed(&self, source: io::Error) -> ReplicateError {
+        ReplicateError::Target {
+            disk: self.disk.name.clone(),
+            target: self.facts.name.clone(),
+            offset: None,
+            source,
+        }
+    }
+
+    /// Makes the target ready for the disk.
+    pub(super) async fn prepare(&self) -> Result<(), ReplicateError> {
+        let (target, size) = (Arc::clone(&self.target), self.disk.size);
+        let prepared = blocking(move || target.prepare(size)).await?;
+        prepared.map_err(|error| self.failed(error))
+    }
+}
+
+/// Copies a disk and makes that durable. The state says before each step what the target may hold
+/// after it.
+pub(super) async fn replicate(
+    run: &Arc<Run>,
+    snapshot: Uuid,
+    goal: Goal,
+) -> Result<(DiskOutcome, DiskState), ReplicateError> {
+    let begun = Instant::now();
+    run.stop.check()?;
+    let name = goal.disk.name.as_str();
+    let state = run.journal.state().await;
+    let tally = Arc::new(Tally::default());
+    let mut plan = Plan::of(&state, &goal.disk, &goal.facts);
+    let told = loop {
+        let suspect = plan.suspect.then_some(plan.why.as_str());
+        run.journal.will_write(name, suspect).await?;
+        goal.prepare().await?;
+        run.progress.on(&Event::DiskStarted {
+            disk: name,
+            size: goal.disk.size,
+            how: plan.how,
+            why: &plan.why,
+        });
+        let base = state.base.filter(|_| plan.how == How::Incremental);
+        let job = job(run, snapshot, &goal, &plan, base, &tally);
+        let parts = match plan.how {
+            How::Digests => {
+                run.progress.on(&Event::DiskDigested {
+                    disk: name,
+                    is_check: false,
+                });
+                differing(&run.endpoints, &pair(run, snapshot, &goal))
+                    .await?
+                    .segments
+            }
+            How::Incremental | How::Full => vec![Segment {
+                from: 0,
+                to: goal.disk.size,
+            }],
+        };
+        job.set_goal(parts.iter().map(|part| part.to - part.from).sum());
+        match transfer(&run.endpoints, &run.options, &job, parts).await {
+            Ok(()) => {
+                // The daemon may know that this base never had such a disk.
+                if plan.how == How::Incremental && job.agreed.get() == Some(&None) {
+                    plan.how = How::Full;
+                    plan.why = job.told().reason.unwrap_or_default();
+                }
+                break job.told();
+            }
+            Err(Halt::BaseLost(reason)) => {
+                tally.start_anew();
+                let why = format!("the base cannot be used: {reason}");
+                plan = Plan::without_base(why, &goal.facts);
+            }
+            Err(Halt::Error(error)) => {
+                if let ReplicateError::Invalid { endpoint, .. } = &error {
+                    let reason = format!("{endpoint} has sent something invalid");
+                    run.journal.will_write(name, Some(&reason)).await?;
+                }
+                return Err(error);
+            }
+        }
+    };
+    let target = Arc::clone(&goal.target);
+    let flushed = blocking(move || target.flush()).await?;
+    flushed.map_err(|error| goal.failed(error))?;
+    let checked = check(run, snapshot, &goal).await?;
+    let target = Arc::clone(&goal.target);
+    let size = blocking(move || target.size()).await?;
+    let size = size.map_err(|error| goal.failed(error))?;
+    run.progress.on(&Event::DiskFinished {
+        disk: name,
+        written: tally.data.load(Relaxed),
+    });
+    let known = DiskState::of(&goal.disk, goal.facts.name.clone(), size);
+    Ok((outcome(&goal, plan, told, &tally, checked, begun), known))
+}
+
+fn job(
+    run: &Run,
+    snapshot: Uuid,
+    goal: &Goal,
+    plan: &Plan,
+    base: Option<Uuid>,
+    tally: &Arc<Tally>,
+) -> Arc<Job> {
+    Arc::new(Job {
+        vm: run.vm.clone(),
+        snapshot,
+        disk: goal.disk.name.clone(),
+        size: goal.disk.size,
+        base,
+        refine: run.options.refine,
+        compression: run.options.compression,
+        target: Arc::clone(&goal.target),
+        skip_zeros: plan.skip_zeros,
+        progress: Arc::clone(&run.progress),
+        of: AtomicU64::new(goal.disk.size),
+        tally: Arc::clone(tally),
+        stop: run.stop.clone(),
+        _store: Arc::clone(&run.store),
+        agreed: OnceLock::new(),
+        told: Mutex::default(),
+    })
+}
+
+fn pair(run: &Run, snapshot: Uuid, goal: &Goal) -> Pair {
+    Pair {
+        vm: run.vm.clone(),
+        snapshot,
+        disk: goal.disk.name.clone(),
+        size: goal.disk.size,
+        target: Arc::clone(&goal.target),
+    }
+}
+
+/// Whether the target holds what the snapshot has, if anybody wants to know.
+async fn check(run: &Run, snapshot: Uuid, goal: &Goal) -> Result<Option<bool>, ReplicateError> {
+    if !run.options.verify {
+        return Ok(None);
+    }
+    if !goal.facts.readable {
+        return Ok(Some(false));
+    }
+    let name = goal.disk.name.as_str();
+    run.progress.on(&Event::DiskDigested {
+        disk: name,
+        is_check: true,
+    });
+    let found: Differing = differing(&run.endpoints, &pair(run, snapshot, goal)).await?;
+    let offsets = found.offsets();
+    let Some(first) = offsets.first() else {
+        return Ok(Some(true));
+    };
+    let reason = format!("it did not hold what snapshot {snapshot} has");
+    run.journal.will_write(name, Some(&reason)).await?;
+    Err(ReplicateError::Mismatch {
+        disk: name.to_owned(),
+        target: goal.facts.name.clone(),
+        snapshot,
+        differing: offsets.len(),
+        block: found.block,
+        first: *first,
+    })
+}
+
+fn outcome(
+    goal: &Goal,
+    plan: Plan,
+    told: Told,
+    tally: &Tally,
+    checked: Option<bool>,
+    begun: Instant,
+) -> DiskOutcome {
+    let endpoints = tally.shares();
+    DiskOutcome {
+        name: goal.disk.name.clone(),
+        target: goal.facts.name.clone(),
+        size: goal.disk.size,
+        how: plan.how,
+        why: match told.reason {
+            Some(reason) if reason != plan.why => format!("{}; {reason}", plan.why),
+            _ => plan.why,
+        },
+        method: told.method,
+        data: tally.data.load(Relaxed),
+        zeros: tally.zeros.load(Relaxed),
+        zeros_skipped: tally.zeros_skipped.load(Relaxed),
+        received: endpoints.iter().map(|share| share.received).sum(),
+        ranges: tally.ranges.load(Relaxed),
+        resumed: tally.resumed.load(Relaxed),
+        endpoints,
+        checked,
+        time: begun.elapsed(),
+    }
+}

@@ -1,0 +1,227 @@
+//! How a disk is to be copied, and why: decided from what is known, without asking anybody.
+
+use super::{How, ReplicaState};
+use crate::protocol::SnapshotDisk;
+
+/// What a target says of itself at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TargetFacts {
+    pub(super) name: String,
+    pub(super) size: u64,
+    pub(super) zeroed: bool,
+    pub(super) readable: bool,
+}
+
+/// How a disk is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) how: How,
+    pub(super) why: String,
+    /// Zeros need not be written: nothing but zeros is there.
+    pub(super) skip_zeros: bool,
+    /// What the target holds cannot be relied on, by the state.
+    pub(super) suspect: bool,
+}
+
+impl Plan {
+    pub(super) fn of(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Plan {
+        if !state.knows(&disk.name) {
+            let why = match (target.zeroed, state.base) {
+                (true, _) => "it was not copied before, and its target is all zeros",
+                (false, None) => "it was not copied before",
+                (false, Some(_)) => "the base has no such disk",
+            };
+            return Plan {
+                how: How::Full,
+                why: why.to_owned(),
+                skip_zeros: target.zeroed,
+                suspect: false,
+            };
+        }
+        match doubt(state, disk, target) {
+            None => Plan {
+                how: How::Incremental,
+                why: "its target holds the base".to_owned(),
+                skip_zeros: false,
+                suspect: false,
+            },
+            Some(reason) => Plan::without_base(reason, target),
+        }
+    }
+
+    /// The base cannot be used for this disk. Zeros are written, even to a target that calls
+    /// itself zero: something was written to it once.
+    pub(super) fn without_base(why: String, target: &TargetFacts) -> Plan {
+        let how = match (target.readable, target.zeroed) {
+            (true, false) => How::Digests,
+            _ => How::Full,
+        };
+        Plan {
+            how,
+            why,
+            skip_zeros: false,
+            suspect: true,
+        }
+    }
+}
+
+/// Why a target that was written before does not hold the base.
+fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Option<String> {
+    if let Some(reason) = state.suspect.get(&disk.name) {
+        return Some(reason.clone());
+    }
+    let Some((base, known)) = state.base.zip(state.disks.get(&disk.name)) else {
+        return Some("its first copy was interrupted".to_owned());
+    };
+    if target.zeroed {
+        return Some(format!(
+            "{} is empty, though by the state it holds {base}",
+            target.name
+        ));
+    }
+    if known.source != disk.parent_path {
+        return Some(format!(
+            "it is another file now: {} instead of {}",
+            disk.parent_path.display(),
+            known.source.display()
+        ));
+    }
+    if known.target != target.name {
+        return Some(format!(
+            "it went to {} before, and goes to {} now",
+            known.target, target.name
+        ));
+    }
+    // The run that was interrupted may have given it the new size already.
+    let resized = state.is_dirty(&disk.name) && target.size == disk.size;
+    if target.size != known.target_size && !resized {
+        return Some(format!(
+            "{} has {} bytes, and by the state it had {}",
+            target.name, target.size, known.target_size
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::{DiskState, Pending};
+    use super::*;
+    use crate::protocol::SnapshotRequest;
+
+    fn disk() -> SnapshotDisk {
+        SnapshotDisk {
+            parent_path: "/r/a.img".into(),
+            path: "/r/s/a.img".into(),
+            snapshot_id: Uuid::nil(),
+            chunks: Vec::new(),
+            name: "a.img".to_owned(),
+            repo_mountpoint: "/r".into(),
+            size: 200,
+            extents: 0,
+            stall_ms: 0.0,
+            sealed: true,
+            base: None,
+            method: None,
+            reason: None,
+        }
+    }
+
+    fn target() -> TargetFacts {
+        TargetFacts {
+            name: "/replicas/a.img".to_owned(),
+            size: 100,
+            zeroed: false,
+            readable: true,
+        }
+    }
+
+    fn state() -> ReplicaState {
+        let mut state = ReplicaState::new("vm");
+        state.base = Some(Uuid::from_u128(1));
+        let known = DiskState {
+            size: 100,
+            source: "/r/a.img".into(),
+            target: "/replicas/a.img".to_owned(),
+            target_size: 100,
+        };
+        state.disks.insert("a.img".to_owned(), known);
+        state
+    }
+
+    fn dirty(mut state: ReplicaState) -> ReplicaState {
+        state.pending = Some(Pending {
+            request: SnapshotRequest::default(),
+            snapshot: Some(Uuid::from_u128(2)),
+            dirty: ["a.img".to_owned()].into(),
+        });
+        state
+    }
+
+    #[test]
+    fn only_a_target_that_holds_the_base_is_brought_forward_from_it() {
+        let plan = |state: &ReplicaState, target: TargetFacts| Plan::of(state, &disk(), &target);
+        assert_eq!(plan(&state(), target()).how, How::Incremental);
+        assert_eq!(plan(&dirty(state()), target()).how, How::Incremental);
+        let mut suspect = state();
+        suspect
+            .suspect
+            .insert("a.img".to_owned(), "it lies".to_owned());
+        let mut elsewhere = state();
+        elsewhere.disks.get_mut("a.img").unwrap().source = "/r/b.img".into();
+        let size = |size| TargetFacts { size, ..target() };
+        let renamed = TargetFacts {
+            name: "/replicas/b.img".to_owned(),
+            ..target()
+        };
+        for (state, target, why) in [
+            (suspect.clone(), target(), "it lies"),
+            (dirty(suspect), target(), "it lies"),
+            (elsewhere, target(), "another file"),
+            (state(), renamed, "goes to"),
+            (state(), size(99), "99"),
+            (state(), size(0), "0 bytes"),
+            // Of the new size, and no run has said that it would do that.
+            (state(), size(200), "200"),
+            (dirty(state()), size(150), "150"),
+            (dirty(ReplicaState::new("vm")), target(), "interrupted"),
+        ] {
+            let found = plan(&state, target.clone());
+            assert_eq!(found.how, How::Digests, "{why}");
+            assert!(found.why.contains(why) && found.suspect, "{found:?}");
+            let blind = TargetFacts {
+                readable: false,
+                ..target
+            };
+            assert_eq!(plan(&state, blind).how, How::Full, "{why}");
+        }
+        assert_eq!(plan(&dirty(state()), size(200)).how, How::Incremental);
+    }
+
+    #[test]
+    fn zeros_are_left_out_only_where_nothing_was_ever_written() {
+        let empty = TargetFacts {
+            zeroed: true,
+            ..target()
+        };
+        let new = ReplicaState::new("vm");
+        assert!(Plan::of(&new, &disk(), &empty).skip_zeros);
+        assert!(!Plan::of(&new, &disk(), &target()).skip_zeros);
+        // Somebody says so of a target that was written to.
+        for state in [state(), dirty(state()), dirty(new)] {
+            let plan = Plan::of(&state, &disk(), &empty);
+            assert_eq!((plan.how, plan.skip_zeros), (How::Full, false));
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_new_is_copied_in_full() {
+        let mut state = state();
+        state.disks.clear();
+        let plan = Plan::of(&state, &disk(), &target());
+        assert_eq!(plan.how, How::Full);
+        assert!(plan.why.contains("no such disk"));
+    }
+}

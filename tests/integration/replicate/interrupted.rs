@@ -1,0 +1,342 @@
+//! Runs that ended at the worst moment, and the ones after them.
+
+use coriolis_ovm_exporter::client::replicate::{
+    Cancellation, Event, How, InMemory, Pending, ReplicaState, ReplicateError, Replication,
+    StateFile, StateStore,
+};
+use coriolis_ovm_exporter::client::{Comparison, DiskOf};
+use coriolis_ovm_exporter::protocol::{Refine, SnapshotRequest};
+use uuid::Uuid;
+
+use super::scene::{MIB, Scene, VM, once_written};
+
+const BLOCK: u64 = 20_480;
+
+/// A replica onto which half of a snapshot was written that holds a block which is in the next
+/// snapshot again as it was in the base. Answers that snapshot.
+async fn trap() -> (Scene, Uuid, Uuid) {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let base = scene.run().await.snapshot;
+    let before = std::fs::read(&scene.disks[0]).unwrap();
+    let place = usize::try_from(BLOCK).unwrap();
+    scene.write(0, BLOCK, &[0xAA; 4096]);
+    let between = scene.run_until_written().await;
+    let replica = std::fs::read(scene.replica("a.img")).unwrap();
+    assert_eq!(replica[place..place + 4096], [0xAA; 4096], "it was written");
+    scene.write(0, BLOCK, &before[place..place + 4096]);
+    scene.write(0, 2 * MIB, &[0xBB; 4096]);
+    (scene, base, between)
+}
+
+/// What the naive way would write: the changes from the base to now, found by content.
+async fn naive(scene: &Scene, base: Uuid) -> Vec<u64> {
+    let now = scene.client.create_snapshot(VM).await.unwrap();
+    let disk = DiskOf {
+        vm: VM,
+        snapshot: now.id,
+        disk: "a.img",
+    };
+    let comparison = Comparison {
+        refine: Refine::Blocks,
+        ..Comparison::to(Some(base))
+    };
+    let page = scene
+        .client
+        .ranges(&disk, &comparison, 0, None)
+        .await
+        .unwrap();
+    scene.delete(now.id).await;
+    page.ranges.iter().map(|range| range.start).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_applied_snapshot_is_finished_before_a_newer_one_follows() {
+    let (scene, base, between) = trap().await;
+    assert_eq!(naive(&scene, base).await, [2 * MIB], "the trap is one");
+    let outcome = scene
+        .replication()
+        .refine(Refine::Blocks)
+        .run()
+        .await
+        .unwrap();
+    scene.check(&outcome).await;
+    assert_eq!(outcome.finished, Some(between));
+    assert_eq!(outcome.previous, Some(base));
+    assert_eq!(outcome.dropped, [base, between]);
+    assert_eq!(outcome.disks[0].how, How::Incremental);
+    // Both steps are there: the block came back.
+    assert_eq!(outcome.disks[0].data, 2 * 4096);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_applied_snapshot_that_is_gone_is_found_out_by_digests() {
+    let (scene, base, between) = trap().await;
+    scene.delete(between).await;
+    assert_eq!(naive(&scene, base).await, [2 * MIB], "the trap is one");
+    let outcome = scene
+        .replication()
+        .refine(Refine::Blocks)
+        .run()
+        .await
+        .unwrap();
+    scene.check_files(outcome.snapshot).await;
+    assert_eq!(scene.snapshots().await, [outcome.snapshot]);
+    assert_eq!(outcome.finished, None);
+    let disk = &outcome.disks[0];
+    assert_eq!(disk.how, How::Digests);
+    assert!(disk.why.contains(&between.to_string()), "{}", disk.why);
+    // The first and the third megabyte, and nothing else.
+    assert_eq!(disk.data + disk.zeros, 2 * MIB, "{disk:?}");
+    assert!(outcome.warnings[0].contains(&between.to_string()));
+    // That was that.
+    assert_eq!(scene.run().await.disks[0].how, How::Incremental);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_may_end_with_the_half_applied_snapshot() {
+    let (scene, _, between) = trap().await;
+    let outcome = scene.replication().catch_up(false).run().await.unwrap();
+    scene.check(&outcome).await;
+    assert_eq!(
+        (outcome.snapshot, outcome.finished),
+        (between, Some(between))
+    );
+    assert_ne!(scene.run().await.snapshot, between);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_disks_that_were_written_are_compared_by_digests() {
+    let scene = Scene::set(&["a.img", "b.img"]).await;
+    for disk in [0, 1] {
+        scene.make(disk, 4 * MIB);
+    }
+    scene.run().await;
+    scene.write(0, 0, &[1; 4096]);
+    scene.write(1, 0, &[1; 4096]);
+    let cancellation = Cancellation::new();
+    let error = scene
+        .replication()
+        .parallel_disks(1)
+        .cancelled_by(&cancellation)
+        .progress(once_written(&cancellation))
+        .run()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ReplicateError::Cancelled));
+    let pending = scene.state().pending.unwrap();
+    assert_eq!(pending.dirty.len(), 1);
+    let dirty = pending.dirty.first().unwrap().clone();
+    scene.delete(pending.snapshot.unwrap()).await;
+    let outcome = scene.replication().run().await.unwrap();
+    scene.check_files(outcome.snapshot).await;
+    for disk in &outcome.disks {
+        let expected = if disk.name == dirty {
+            How::Digests
+        } else {
+            How::Incremental
+        };
+        assert_eq!(disk.how, expected, "{}", disk.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_first_copy_goes_on_by_digests_and_skips_no_zeros() {
+    let scene = Scene::with_disk(16 * MIB).await;
+    let first = scene.run_until_written().await;
+    // What was written once becomes zero.
+    scene.write(0, 0, &vec![0; 1 << 20]);
+    scene.delete(first).await;
+    let outcome = scene.replication().run().await.unwrap();
+    scene.check_files(outcome.snapshot).await;
+    assert_eq!(outcome.disks[0].how, How::Digests);
+    assert_eq!(outcome.disks[0].zeros_skipped, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_whose_answer_never_came_is_found_by_its_key() {
+    let scene = Scene::with_disk(MIB).await;
+    let base = scene.run().await.snapshot;
+    let pending = |expires: &str| {
+        let text = format!(r#"{{"idempotency_key": "k{expires}", "label": "x"}}"#);
+        serde_json::from_str::<SnapshotRequest>(&text).unwrap()
+    };
+    for made in [true, false] {
+        let request = pending(if made { "1" } else { "2" });
+        let lost = if made {
+            let lost = scene.client.create_snapshot_with(VM, &request).await;
+            Some(lost.unwrap().id)
+        } else {
+            None
+        };
+        save_pending(&scene, &request, None);
+        let outcome = scene.run().await;
+        // An old one is not what is wanted now, nor one that was asked for with other words.
+        assert_ne!(Some(outcome.snapshot), lost);
+        assert_eq!(outcome.dropped.len(), 2, "{outcome:?}");
+        assert!(lost.is_none_or(|lost| outcome.dropped.contains(&lost)));
+        assert_ne!(outcome.snapshot, base);
+    }
+    // Asked for with the same words, and only just made: it is the run's own.
+    let request = SnapshotRequest {
+        idempotency_key: Some("k3".to_owned()),
+        ..SnapshotRequest::default()
+    };
+    save_pending(&scene, &request, None);
+    let outcome = scene.run().await;
+    assert_eq!(outcome.dropped.len(), 1);
+    let again = scene.client.create_snapshot_with(VM, &request).await;
+    assert_eq!(again.unwrap().id, outcome.snapshot, "the key is the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_request_is_refused_now_is_forgotten() {
+    let scene = Scene::with_disk(MIB).await;
+    scene.run().await;
+    let request: SnapshotRequest =
+        serde_json::from_str(r#"{"idempotency_key": "k", "disks": ["gone.img"]}"#).unwrap();
+    save_pending(&scene, &request, None);
+    scene.run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_which_nothing_was_written_is_dropped() {
+    let scene = Scene::with_disk(MIB).await;
+    scene.run().await;
+    let request: SnapshotRequest = serde_json::from_str(r#"{"idempotency_key": "k"}"#).unwrap();
+    let lost = scene
+        .client
+        .create_snapshot_with(VM, &request)
+        .await
+        .unwrap();
+    save_pending(&scene, &request, Some(lost.id));
+    let outcome = scene.run().await;
+    assert!(outcome.dropped.contains(&lost.id));
+    assert_eq!(outcome.disks[0].how, How::Incremental);
+}
+
+fn save_pending(scene: &Scene, request: &SnapshotRequest, snapshot: Option<Uuid>) {
+    let file = StateFile::open(scene.state_path()).unwrap();
+    let mut state = file.load().unwrap().unwrap();
+    state.pending = Some(Pending {
+        request: request.clone(),
+        snapshot,
+        dirty: [].into(),
+    });
+    file.save(&state).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_another_machine_or_a_newer_release_is_refused() {
+    let scene = Scene::with_disk(MIB).await;
+    scene.run().await;
+    let error = Replication::of("0004fb00000600000000000000000002")
+        .from(scene.client.clone())
+        .state(StateFile::open(scene.state_path()).unwrap())
+        .to_files(scene.replicas())
+        .run()
+        .await
+        .unwrap_err();
+    assert!(matches!(&error, ReplicateError::OtherMachine { found, .. } if found == VM));
+    let mut state = ReplicaState::new(VM);
+    state.version += 1;
+    let error = Replication::of(VM)
+        .from(scene.client.clone())
+        .state(InMemory::new(Some(state)))
+        .to_files(scene.replicas())
+        .run()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("newer release"), "{error}");
+    assert_eq!(scene.snapshots().await.len(), 1);
+}
+
+/// A state whose saves are counted, and fail from one of them on.
+struct Failing {
+    inner: InMemory,
+    left: std::sync::atomic::AtomicUsize,
+}
+
+impl StateStore for &'static Failing {
+    fn load(&self) -> std::io::Result<Option<ReplicaState>> {
+        self.inner.load()
+    }
+    fn save(&self, state: &ReplicaState) -> std::io::Result<()> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let more = self
+            .left
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        more.map_err(|_| std::io::Error::other("no room for the state"))?;
+        self.inner.save(state)
+    }
+    fn name(&self) -> String {
+        "a failing store".to_owned()
+    }
+}
+
+/// A run is cut off at each of its saves, as by a kill before it. Then one goes through.
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_save_is_the_last_the_next_run_ends_well() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let mut state = None;
+    let mut saves = 0;
+    for round in 0_u8.. {
+        scene.write(0, u64::from(round) * 4096, &[round + 1; 4096]);
+        let failing: &'static Failing = Box::leak(Box::new(Failing {
+            inner: InMemory::new(state.clone()),
+            left: saves.into(),
+        }));
+        let run = || {
+            Replication::of(VM)
+                .from(scene.client.clone())
+                .to_files(scene.replicas())
+        };
+        let ended = run().state(failing).run().await;
+        let left = failing.inner.state();
+        scene.write(0, 8192, &[round; 4096]);
+        let store = std::sync::Arc::new(InMemory::new(left));
+        let outcome = run()
+            .state(std::sync::Arc::clone(&store))
+            .run()
+            .await
+            .unwrap();
+        scene.check_files(outcome.snapshot).await;
+        assert_eq!(scene.snapshots().await, [outcome.snapshot], "save {saves}");
+        state = store.state();
+        if ended.is_ok() {
+            break;
+        }
+        assert!(matches!(ended, Err(ReplicateError::State(_))));
+        saves += 1;
+    }
+    assert!(saves >= 5, "{saves} saves make a run");
+}
+
+/// The future is dropped, as by a timeout of the caller's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_dropped_is_like_one_that_was_killed() {
+    let scene = Scene::with_disk(32 * MIB).await;
+    for event in 0..6 {
+        scene.write(0, event * MIB, &[7; 8192]);
+        let (send, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let progress = move |_: &Event<'_>| {
+            let _ = send.send(());
+        };
+        let mut run = Box::pin(scene.replication().progress(progress).run());
+        let mut ended = false;
+        for _ in 0..=event {
+            tokio::select! {
+                _ = &mut run => ended = true,
+                _ = seen.recv() => {}
+            }
+            if ended {
+                break;
+            }
+        }
+        drop(run);
+        // What it was writing ends soon, and lets go of the state.
+        super::super::support::wait::until("the state is free", || {
+            StateFile::open(scene.state_path()).is_ok()
+        });
+        scene.run().await;
+    }
+}
