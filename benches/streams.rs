@@ -2,7 +2,8 @@
 //!
 //! One fragmented disk against a base that was empty: all pages against one answer for the whole
 //! snapshot, and what memory they take. Then 5,000 blocks here and there, as one delta, against as
-//! many requests and against as many bytes in one piece. Medians; ratios within one run.
+//! many requests and against as many bytes in one piece. Then whole disks of as many extents against
+//! one of a single extent, cached and cold. Medians; ratios within one run.
 
 #![allow(clippy::unwrap_used)]
 
@@ -74,16 +75,22 @@ impl Raw {
     }
 
     async fn delta(&self, snapshot: &Snapshot, base: Uuid) -> Totals {
+        let query = format!("compareTo={base}");
+        self.stream(snapshot, &query).await.0
+    }
+
+    /// The totals, and the bytes that came for them.
+    async fn stream(&self, snapshot: &Snapshot, query: &str) -> (Totals, u64) {
         let read = format!("/disks/{}/delta", snapshot.disks[0].name);
-        let mut body = self
-            .get(snapshot, &read, &format!("compareTo={base}"))
-            .await;
+        let mut body = self.get(snapshot, &read, query).await;
         let mut decoder = Decoder::new();
+        let mut received = 0;
         while let Some(piece) = body.chunk().await.unwrap() {
+            received += piece.len() as u64;
             let mut input = &piece[..];
             while decoder.next(&mut input).unwrap().is_some() {}
         }
-        decoder.finish().unwrap()
+        (decoder.finish().unwrap(), received)
     }
 }
 
@@ -93,6 +100,9 @@ async fn over_https(extents: u64) {
     let machines = vec![
         Machine::create(&root, 1, "fragmented", &[extents * 2 * BLOCK]).unwrap(),
         Machine::create(&root, 2, "blocks", &[PIECES]).unwrap(),
+        Machine::create(&root, 3, "near", &[PIECES]).unwrap(),
+        Machine::create(&root, 4, "far", &[PIECES]).unwrap(),
+        Machine::create(&root, 5, "together", &[PIECES]).unwrap(),
     ];
     let program = PathBuf::from(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"));
     let node = Node::with_machines(ground, machines.clone(), program)
@@ -110,6 +120,7 @@ async fn over_https(extents: u64) {
     };
     fragmented(&node, &raw, &client, &machines[0], extents).await;
     blocks(&raw, &client, &machines[1]).await;
+    full_copies(&node, &raw, &client, &machines[2..]).await;
 }
 
 async fn fragmented(node: &Node, raw: &Raw, client: &Client, machine: &Machine, extents: u64) {
@@ -216,6 +227,63 @@ async fn blocks(raw: &Raw, client: &Client, machine: &Machine) {
         median(&mut requests),
         together,
     );
+}
+
+/// Whole disks, each with as much data: in extents 8 KiB apart, 208 KiB apart, in one piece.
+async fn full_copies(node: &Node, raw: &Raw, client: &Client, machines: &[Machine]) {
+    let mut snapshots = Vec::new();
+    for (machine, step) in machines.iter().zip([2, PIECES / SMALL / BLOCK, 1]) {
+        let disk = writer(&machine.disks[0]);
+        let (mut random, mut block) = (Random::new(step), vec![0; 4096]);
+        for at in 0..SMALL {
+            random.fill(&mut block);
+            disk.write_all_at(&block, at * step * BLOCK).unwrap();
+        }
+        disk.sync_all().unwrap();
+        let snapshot = client.create_snapshot(&machine.id).await.unwrap();
+        println!(
+            "{}: {} extents",
+            machine.friendly_name, snapshot.disks[0].extents
+        );
+        snapshots.push(snapshot);
+    }
+    for cold in [false, true] {
+        let mut times = [vec![], vec![], vec![]];
+        let mut told = [(0, 0); 3];
+        for _ in 0..7 {
+            for ((snapshot, times), told) in snapshots.iter().zip(&mut times).zip(&mut told) {
+                if cold {
+                    fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
+                }
+                let before = read_bytes(node);
+                let begun = Instant::now();
+                let (totals, received) = raw.stream(snapshot, "").await;
+                times.push(begun.elapsed());
+                assert_eq!(totals.data, SMALL * BLOCK);
+                *told = (read_bytes(node) - before, received);
+            }
+        }
+        let [near, far, together] = &mut times;
+        let together = median(together);
+        let state = if cold { "cold" } else { "cached" };
+        for (apart, times) in [("8 KiB", near), ("208 KiB", far)] {
+            report(
+                &format!(
+                    "a full copy of {SMALL} extents {apart} apart, against one piece, {state}"
+                ),
+                median(times),
+                together,
+            );
+        }
+        println!("bytes read by the daemon and received: {told:?}");
+    }
+}
+
+/// What the daemon has read so far, from caches too, bytes.
+fn read_bytes(node: &Node) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{}/io", node.daemon_id())).unwrap();
+    let line = io.lines().find(|line| line.starts_with("rchar:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn writer(path: &Path) -> File {

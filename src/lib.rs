@@ -3,7 +3,7 @@
 //! The way of a byte, and so of this crate: a guest's disk is cloned by reflink ([`sys`]) into a
 //! sealed snapshot file ([`snapshots`]); the extent maps of two snapshots are compared
 //! ([`extents`]); the ranges that differ are read and sent over HTTPS ([`server`]) to a client
-//! ([`client`]). What the node tells about its virtual machines is read, never written, by
+//! ([`client`]; [`cli`] is its command line). What the node tells about its virtual machines is read, never written, by
 //! [`ovm`]. `ARCHITECTURE.md` has the map of the house.
 
 pub mod extents;
@@ -12,6 +12,13 @@ pub mod sys;
 
 #[cfg(feature = "client")]
 pub mod client;
+
+#[cfg(any(feature = "cli", feature = "server"))]
+pub mod causes;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(any(feature = "cli", feature = "server"))]
+pub mod manual;
 
 #[cfg(feature = "server")]
 pub mod config;

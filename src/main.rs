@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use coriolis_ovm_exporter::config::arguments;
-use coriolis_ovm_exporter::guard;
 use coriolis_ovm_exporter::operations::{check_config, demo, purge, serve};
+use coriolis_ovm_exporter::{causes, guard, manual};
 
 /// Changed-block exporter for Oracle VM nodes.
 #[derive(Parser)]
@@ -33,6 +34,17 @@ enum Command {
     Purge(purge::Options),
     /// Show a whole replication on a stand-in node in a temporary folder.
     Demo(demo::Options),
+    /// Print completions for a shell.
+    Completions {
+        /// Which one.
+        shell: Shell,
+    },
+    /// Write man pages into a folder.
+    Man {
+        /// It is made where it is not there.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Hold a paused guest; the daemon starts this.
     #[command(name = guard::SUBCOMMAND, hide = true)]
     Guard,
@@ -45,22 +57,18 @@ fn main() -> ExitCode {
         Some(Command::CheckConfig) => Ok(check_config::run(&arguments.config)),
         Some(Command::Purge(options)) => purge::run(&arguments.config, options),
         Some(Command::Demo(options)) => demo::run(&options),
+        Some(Command::Completions { shell }) => {
+            manual::completions(Arguments::command(), shell, &mut std::io::stdout())
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(Into::into)
+        }
+        Some(Command::Man { folder }) => manual::pages(Arguments::command(), &folder)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
         Some(Command::Guard) => Ok(guard::run()),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("coriolis-ovm-exporter: {}", causes(&error));
+        eprintln!("coriolis-ovm-exporter: {}", causes::of(&error));
         ExitCode::FAILURE
-    })
-}
-
-/// An error with those of its causes that its own text does not say already.
-fn causes(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
-        match text.as_str() {
-            "" => cause,
-            said if said.contains(&cause) => text,
-            said => format!("{said}: {cause}"),
-        }
     })
 }

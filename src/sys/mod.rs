@@ -17,5 +17,6 @@ pub mod hole;
 pub mod identity;
 pub mod occupied;
 pub mod reflink;
+pub mod residency;
 pub mod socket;
 pub mod uncached;

@@ -4,20 +4,34 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::aligned::{ALIGNMENT, AlignedBuffer};
+use super::residency::Residency;
 
-/// A file that is read past the page cache.
+/// A file that is read without a trace in the page cache.
 ///
-/// With O_DIRECT where the file system has it. Where it does not, and where it reads through the
+/// What is there already is taken from there, and stays. Everything else is read past the cache,
+/// with O_DIRECT where the file system has it. Where it does not, and where it reads through the
 /// cache all the same (btrfs, compressed), pages are dropped after each read; that works only in
 /// steps of some size, so reads should be large.
 #[derive(Debug)]
 pub struct UncachedFile {
     file: File,
     size: u64,
+    cached: Option<Cached>,
+    /// Pages may have been left behind.
+    left: AtomicBool,
+}
+
+/// The way to what is in the cache.
+#[derive(Debug)]
+struct Cached {
+    /// The same file without O_DIRECT.
+    file: File,
+    residency: Residency,
 }
 
 impl UncachedFile {
@@ -43,13 +57,28 @@ impl UncachedFile {
                 "not a regular file",
             ));
         }
+        let same = |other: &File| {
+            let other = other.metadata().ok();
+            other
+                .is_some_and(|other| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino()))
+        };
+        // Without these nothing is lost but time.
+        let cached = open(0).ok().filter(same).and_then(|file| {
+            let residency = Residency::of(&file, metadata.len()).ok()?;
+            Some(Cached { file, residency })
+        });
         let file = UncachedFile {
             size: metadata.len(),
             file,
+            cached,
+            left: AtomicBool::new(false),
         };
         // Where a read goes through the cache all the same, the kernel would read ahead of it, and
         // what arrives after the last page was dropped would stay.
-        file.advise(0, 0, libc::POSIX_FADV_RANDOM);
+        advise(&file.file, 0, 0, libc::POSIX_FADV_RANDOM);
+        if let Some(cached) = &file.cached {
+            advise(&cached.file, 0, 0, libc::POSIX_FADV_RANDOM);
+        }
         Ok(file)
     }
 
@@ -88,6 +117,10 @@ impl UncachedFile {
                 "the read does not fit the buffer",
             ));
         };
+        if self.read_cached(&mut room[lead..wanted], offset) {
+            return Ok(lead);
+        }
+        self.left.store(true, Ordering::Relaxed);
         let mut filled = 0;
         while filled < wanted {
             // A short read ends inside a block only at the end of the file.
@@ -107,29 +140,47 @@ impl UncachedFile {
         Ok(lead)
     }
 
+    /// Whether all of a stretch is cached.
+    #[must_use]
+    pub fn is_cached(&self, offset: u64, length: u64) -> bool {
+        usize::try_from(length).is_ok_and(|length| {
+            let cached = self.cached.as_ref();
+            cached.is_some_and(|cached| cached.residency.is_cached(offset, length))
+        })
+    }
+
+    /// Fills the buffer, if all of it is cached.
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> bool {
+        self.cached.as_ref().is_some_and(|cached| {
+            cached.residency.is_cached(offset, buffer.len())
+                && cached.file.read_exact_at(buffer, offset).is_ok()
+        })
+    }
+
     /// Tells the kernel that the pages of a stretch are not needed. Costs nothing where none are
     /// cached.
     fn drop_pages(&self, offset: u64, length: u64) {
-        self.advise(offset, length, libc::POSIX_FADV_DONTNEED);
+        advise(&self.file, offset, length, libc::POSIX_FADV_DONTNEED);
     }
+}
 
-    /// Tells the kernel what to do with the pages of a stretch; of length 0 it is the rest of the
-    /// file.
-    fn advise(&self, offset: u64, length: u64, advice: libc::c_int) {
-        let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else {
-            return;
-        };
-        // SAFETY: the descriptor is open; the call takes numbers only. Its advice may be ignored.
-        unsafe {
-            libc::posix_fadvise64(self.file.as_raw_fd(), offset, length, advice);
-        }
+/// Tells the kernel what to do with the pages of a stretch; of length 0 it is the rest of the file.
+fn advise(file: &File, offset: u64, length: u64, advice: libc::c_int) {
+    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else {
+        return;
+    };
+    // SAFETY: the descriptor is open; the call takes numbers only. Its advice may be ignored.
+    unsafe {
+        libc::posix_fadvise64(file.as_raw_fd(), offset, length, advice);
     }
 }
 
 impl Drop for UncachedFile {
     fn drop(&mut self) {
         // What small steps left behind.
-        self.drop_pages(0, 0);
+        if *self.left.get_mut() {
+            self.drop_pages(0, 0);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod berkeley_db;
 mod bolt;
+mod cli;
 mod comparison;
 mod concurrency;
 mod crash;

@@ -1,0 +1,84 @@
+//! `replicate`.
+
+mod board;
+mod options;
+mod report;
+mod shared_state;
+mod turns;
+
+pub use options::ReplicateOptions;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::arguments::Common;
+use super::say;
+use crate::causes;
+use crate::client::replicate::{Cancellation, StateFile};
+use shared_state::SharedState;
+use turns::Interruption;
+
+/// One run, or with `--every` one after the other until a signal comes. A failure is an error of
+/// the one run; of many, it is said, and the next one tries again.
+pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
+    let connection = common.connection.resolve()?;
+    let file = options.state_file()?;
+    if let Some(folder) = &options.to {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let state = SharedState(Arc::new(StateFile::open(file)?));
+    let mut interruption = Interruption::listen()?;
+    let mut is_first = true;
+    loop {
+        let cancellation = Cancellation::new();
+        let turn = async {
+            let clients = connection.log_in(usize::MAX).await?;
+            let run = options
+                .replication(clients, state.clone(), is_first)
+                .progress(board::Board::new(common.quiet))
+                .cancelled_by(&cancellation);
+            anyhow::Ok(run.run().await?)
+        };
+        let (done, signal) = interruption.cancelling(turn, &cancellation).await;
+        match (done, options.every) {
+            (Ok(outcome), _) => report::outcome(&outcome, options, &common.output)?,
+            (Err(error), _) if signal.is_some() => {
+                say(&format!("ovm-exporter: {}", causes::of(&error)));
+            }
+            (Err(error), Some(every)) if !(is_first && is_refused(&error)) => {
+                let text = causes::of(&error);
+                let every = crate::protocol::duration::format(every);
+                say(&format!(
+                    "ovm-exporter: {text}; the next run is due every {every}"
+                ));
+            }
+            (Err(error), _) => return Err(error),
+        }
+        if let Some(signal) = signal {
+            return Ok(signal.exit_code());
+        }
+        is_first = false;
+        let Some(every) = options.every else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        // Nothing is under way: to be stopped here is how it is meant to end.
+        if interruption.comes_within(every).await {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// Whether somebody has to change something before another try can succeed: of a run that has never
+/// succeeded, nobody would notice.
+fn is_refused(error: &anyhow::Error) -> bool {
+    use crate::client::ClientError;
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref());
+    refusal.is_some_and(|error: &ClientError| !error.is_transient())
+}
+
+/// The shortest time between two runs.
+const SOONEST: Duration = Duration::from_secs(1);

@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::SOONEST;
+use super::shared_state::SharedState;
+use crate::cli::snapshot::{ConsistencyName, lifetime};
+use crate::cli::words::{compression, file_name, placed, refine};
+use crate::client::Client;
+use crate::client::replicate::Replication;
+use crate::client::target::{self, TargetOptions};
+use crate::protocol::delta::Compression;
+use crate::protocol::{Lifetime, Refine, duration};
+
+/// Options of `replicate`.
+#[derive(Debug, Args)]
+pub struct ReplicateOptions {
+    /// The machine.
+    pub vm: String,
+    /// Where the replica is kept: a file for each disk, of its name.
+    #[arg(long, value_name = "DIR", required_unless_present = "state")]
+    pub to: Option<PathBuf>,
+    /// What is known of the replica [default: .ovm-exporter-VM.json in DIR].
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// This disk to this file or block device; may be repeated.
+    #[arg(long = "disk", value_name = "NAME=PATH", value_parser = placed)]
+    disks: Vec<(String, PathBuf)>,
+    /// This disk, and others that are named so, and no more.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// The block devices are new and hold zeros only; for the first run alone.
+    #[arg(long)]
+    zeroed: bool,
+    /// Zeros on block devices give their room back to the storage below.
+    #[arg(long)]
+    discard: bool,
+    /// Read every disk back and compare it before the run counts.
+    #[arg(long)]
+    verify: bool,
+    /// Again and again, that long after the end of each run, until SIGINT or SIGTERM: such as 5m.
+    #[arg(long, value_name = "TIME", value_parser = pause)]
+    pub every: Option<Duration>,
+    /// What the snapshots are called.
+    #[arg(long)]
+    label: Option<String>,
+    /// The daemon deletes a snapshot after that time, such as 36h: longer than a run, and than the
+    /// time between two.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    expires_in: Option<Lifetime>,
+    /// Whether all disks are to be of one moment.
+    #[arg(long, value_enum)]
+    consistency: Option<ConsistencyName>,
+    /// How the bytes travel: none, lz4, zstd.
+    #[arg(long, default_value = "none", value_parser = compression)]
+    compression: Compression,
+    /// Whether bytes are compared inside of what the maps name: none, auto, 4096.
+    #[arg(long, default_value = "auto", value_parser = refine)]
+    refine: Refine,
+    /// Disks at the same time.
+    #[arg(long, value_name = "COUNT", hide_short_help = true)]
+    parallel: Option<usize>,
+}
+
+impl ReplicateOptions {
+    /// Where the state is.
+    pub fn state_file(&self) -> anyhow::Result<PathBuf> {
+        if let Some(file) = &self.state {
+            return Ok(file.clone());
+        }
+        let folder = self.to.as_ref().context("give --to or --state")?;
+        let name: String = self
+            .vm
+            .chars()
+            .map(|letter| if letter == '/' { '_' } else { letter })
+            .collect();
+        Ok(folder.join(format!(".ovm-exporter-{name}.json")))
+    }
+
+    /// A run.
+    pub fn replication(
+        &self,
+        clients: Vec<Client>,
+        state: SharedState,
+        is_first: bool,
+    ) -> Replication {
+        let mut run = Replication::of(&self.vm)
+            .state(state)
+            .refine(self.refine)
+            .compression(self.compression);
+        for client in clients {
+            run = run.from(client);
+        }
+        if !self.only.is_empty() {
+            run = run.disks(&self.only);
+        }
+        if let Some(label) = &self.label {
+            run = run.label(label);
+        }
+        if let Some(term) = self.expires_in {
+            run = run.expires_in(term.0);
+        }
+        if let Some(consistency) = self.consistency {
+            run = run.consistency(consistency.into());
+        }
+        if self.verify {
+            run = run.verified();
+        }
+        if let Some(disks) = self.parallel {
+            run = run.parallel_disks(disks);
+        }
+        let named: BTreeMap<String, PathBuf> = self.disks.iter().cloned().collect();
+        let folder = self.to.clone();
+        let how = TargetOptions {
+            // A run that broke off has written to them.
+            declared_zeroed: self.zeroed && is_first,
+            discard: self.discard,
+        };
+        run.targets(move |disk| {
+            let beside = || Some(folder.as_ref()?.join(file_name(&disk.name)?));
+            let path = named.get(&disk.name).cloned().or_else(beside);
+            path.map(|path| target::open(&path, &how)).transpose()
+        })
+    }
+}
+
+/// Reads the time between two runs.
+fn pause(text: &str) -> Result<Duration, String> {
+    let pause = duration::parse(text).map_err(|error| error.to_string())?;
+    if pause < SOONEST {
+        return Err(format!("it is less than {}", duration::format(SOONEST)));
+    }
+    Ok(pause)
+}

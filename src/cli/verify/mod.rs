@@ -1,0 +1,117 @@
+//! `verify`.
+
+mod read_only;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use super::arguments::Common;
+use super::output::{Cell, Listing};
+use super::words::{file_name, placed};
+use super::{say, subject};
+use crate::client::Client;
+use crate::client::replicate::{self, Verification};
+use crate::client::target::Target;
+use read_only::ReadOnly;
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    /// The machine may be left out.
+    #[arg(value_names = ["[VM] SNAPSHOT"], num_args = 1..=2, required = true)]
+    words: Vec<String>,
+    /// Where the replica is: a file for each disk, of its name.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// This disk in this file or block device; may be repeated. Without --from, no other disk is
+    /// looked at.
+    #[arg(long = "disk", value_name = "NAME=PATH", value_parser = placed, required_unless_present = "from")]
+    disks: Vec<(String, PathBuf)>,
+}
+
+/// So many of the blocks that differ are shown to people.
+const SHOWN: usize = 10;
+
+pub async fn run(
+    client: &Client,
+    options: &VerifyOptions,
+    common: &Common,
+) -> anyhow::Result<ExitCode> {
+    let (vm, ids) = subject::split(&options.words, 1);
+    let subject = subject::find(client, vm, subject::id(&ids[0])?).await?;
+    let named: BTreeMap<&str, &PathBuf> = options
+        .disks
+        .iter()
+        .map(|(name, path)| (name.as_str(), path))
+        .collect();
+    let wanted: Vec<String> = match options.from {
+        Some(_) => Vec::new(),
+        None => named.keys().map(|name| (*name).to_owned()).collect(),
+    };
+    let mut targets: Vec<(String, Arc<dyn Target>)> = Vec::new();
+    for disk in subject.chosen(&wanted)? {
+        let beside = || Some(options.from.as_ref()?.join(file_name(disk)?));
+        let path = named.get(disk).map(|path| (*path).clone()).or_else(beside);
+        let path = path.with_context(|| format!("where is {disk:?}? Give --disk NAME=PATH"))?;
+        targets.push((disk.to_owned(), Arc::new(ReadOnly::open(&path)?)));
+    }
+    if !common.quiet {
+        say("both sides are read and compared…");
+    }
+    let found = replicate::verify(client, &subject.vm, subject.snapshot, &targets).await?;
+    common.output.list(listing(&found))?;
+    let identical = found.iter().all(Verification::is_identical);
+    if !identical {
+        say("ovm-exporter: the replica is not what the snapshot holds");
+    }
+    Ok(if identical {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn listing(found: &[Verification]) -> Listing {
+    let mut listing = Listing::new(
+        &[],
+        &[
+            "Disk",
+            "Target",
+            "Size",
+            "Identical",
+            "Block",
+            "Differing blocks",
+            "Differing at",
+            "Reason",
+        ],
+    );
+    for disk in found {
+        let differing = disk.differing.as_deref();
+        listing.push([
+            disk.disk.as_str().into(),
+            disk.target.as_str().into(),
+            Cell::bytes(disk.size),
+            disk.is_identical().into(),
+            Cell::bytes(disk.block),
+            differing.map(<[u64]>::len).into(),
+            Cell::new(places(differing.unwrap_or_default()), json!(differing)),
+            disk.reason.as_deref().into(),
+        ]);
+    }
+    listing
+}
+
+/// The first of them, one a line.
+fn places(differing: &[u64]) -> Vec<String> {
+    let mut lines: Vec<String> = differing.iter().take(SHOWN).map(u64::to_string).collect();
+    if differing.len() > SHOWN {
+        lines.push(format!("and {} more", differing.len() - SHOWN));
+    }
+    lines
+}

@@ -1,0 +1,54 @@
+//! Words on the command line that have one meaning everywhere.
+
+use crate::protocol::Refine;
+use crate::protocol::delta::Compression;
+
+/// Reads a way of refining.
+pub fn refine(text: &str) -> Result<Refine, String> {
+    Refine::of_name(text).ok_or_else(|| "it is one of none, auto, 4096".to_owned())
+}
+
+/// Reads a compression.
+pub fn compression(text: &str) -> Result<Compression, String> {
+    Compression::of_name(text).ok_or_else(|| "it is one of none, zstd, lz4".to_owned())
+}
+
+/// Reads `NAME=PATH`.
+pub fn placed(text: &str) -> Result<(String, std::path::PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok((name.to_owned(), path.into()))
+        }
+        _ => Err("it is NAME=PATH".to_owned()),
+    }
+}
+
+/// A disk's name as the name of a file; None where it would lead elsewhere.
+pub fn file_name(disk: &str) -> Option<&str> {
+    let leads_elsewhere = matches!(disk, "" | "." | "..") || disk.contains(['/', '\0']);
+    (!leads_elsewhere).then_some(disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disks_name_stays_in_its_folder() {
+        for name in ["", ".", "..", "a/b", "/etc/passwd", "../a", "a/"] {
+            assert_eq!(file_name(name), None, "{name}");
+        }
+        assert_eq!(file_name("..a b.img"), Some("..a b.img"));
+    }
+
+    #[test]
+    fn a_place_needs_both_sides() {
+        assert_eq!(
+            placed("a.img=/dev/sdb"),
+            Ok(("a.img".into(), "/dev/sdb".into()))
+        );
+        for bad in ["a.img", "=/dev/sdb", "a.img="] {
+            assert!(placed(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Disks as files: whole, and what changed.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::command::{Desk, SIZES};
+
+/// Every disk of a snapshot lies there, byte by byte, and nothing else does.
+pub fn assert_holds(desk: &Desk, snapshot: &str, folder: &Path) {
+    let truth = desk.truth(snapshot);
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|item| item.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let expected: Vec<&String> = truth.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.iter().collect::<Vec<_>>(), expected);
+    for (name, bytes) in &truth {
+        let found = fs::read(folder.join(name)).unwrap();
+        assert!(
+            found == *bytes,
+            "{name} is not what snapshot {snapshot} holds"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_snapshot_and_then_what_changed() {
+    let mut desk = Desk::set().await;
+    let vm = desk.machine.id.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("made/for/it");
+    let path = out.to_str().unwrap();
+    let first = desk.snapshot();
+    let ran = desk.run(&["snapshot", "download", &vm, &first, "--out-dir", path]);
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran:?}");
+    assert_eq!(ran.done(), "");
+    assert_holds(&desk, &first, &out);
+    // Sparse: most of a disk is a hole.
+    let name = &desk.disk_names()[0];
+    let blocks = fs::metadata(out.join(name)).unwrap().blocks();
+    assert!(blocks * 512 < SIZES[0] / 2, "{blocks}");
+
+    desk.scribble();
+    fs::File::options()
+        .write(true)
+        .open(&desk.machine.disks[1])
+        .unwrap()
+        .set_len(7 << 20)
+        .unwrap();
+    let second = desk.snapshot();
+    let changed = [
+        "snapshot",
+        "download",
+        &second,
+        "--out-dir",
+        path,
+        "--diff-from",
+        &first,
+    ];
+    // Again, as after a failure: what it finds has become the new size.
+    for _ in 0..2 {
+        let ran = desk.run(&[&changed[..], &["-q", "--compression", "zstd"]].concat());
+        assert_eq!(ran.stderr, "");
+        ran.done();
+        assert_holds(&desk, &second, &out);
+    }
+
+    // A whole one takes the place of whatever was there.
+    fs::write(out.join(name), "something else").unwrap();
+    desk.run(&["snapshot", "download", &vm, &first, "--out-dir", path])
+        .done();
+    assert_holds(&desk, &first, &out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_not_applied_to_something_else() {
+    let mut desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let first = desk.snapshot();
+    desk.scribble();
+    let second = desk.snapshot();
+    let changed = [
+        "snapshot",
+        "download",
+        &second,
+        "--out-dir",
+        path,
+        "--diff-from",
+        &first,
+    ];
+    let line = desk.run(&changed).failed();
+    assert!(line.contains("is not there"), "{line}");
+    let file = folder.path().join(&desk.disk_names()[0]);
+    fs::write(&file, "something else").unwrap();
+    let line = desk.run(&changed).failed();
+    assert!(line.contains("something else"), "{line}");
+    assert_eq!(fs::read(&file).unwrap(), b"something else");
+    // The other way round is no increment.
+    let back = [
+        "snapshot",
+        "download",
+        &first,
+        "--out-dir",
+        path,
+        "--diff-from",
+        &second,
+    ];
+    let line = desk.run(&back).failed();
+    assert!(line.contains("400"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_written_through() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = desk.snapshot();
+    let (name, bytes) = desk.truth(&first)[1].clone();
+    let elsewhere = folder.path().join("elsewhere");
+    fs::write(&elsewhere, vec![0xEE; 9 << 20]).unwrap();
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, out.join(&name)).unwrap();
+    let out = out.to_str().unwrap();
+    desk.run(&[
+        "snapshot",
+        "download",
+        &first,
+        "--out-dir",
+        out,
+        "--disk",
+        &name,
+    ])
+    .done();
+    assert!(fs::read(&elsewhere).unwrap() == bytes);
+}

@@ -1,0 +1,184 @@
+//! Failures and misuse: exit codes, one clear line, no secret.
+
+use std::process::Command;
+
+use super::super::support::node::PASSWORD;
+use super::command::{Desk, PROGRAM, Ran, bare};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_says_why_in_one_line_and_exits_with_1() {
+    let desk = Desk::set().await;
+    let nobody = uuid::Uuid::new_v4().to_string();
+    let vm = desk.machine.id.as_str();
+    for (arguments, said) in [
+        (&["vms", "show", "nobody"][..], "404"),
+        (&["snapshot", "list", "nobody"], "404"),
+        (&["snapshot", "create", "nobody"], "404"),
+        (&["snapshot", "show", vm, &nobody], "404"),
+        (&["snapshot", "show", &nobody], "no snapshot"),
+        (&["snapshot", "show", vm, "x"], "no snapshot id"),
+        (&["diff", &nobody, &nobody], "no snapshot"),
+        (&["vms", "list", "-c", "nonsense"], "Friendly Name"),
+        (&["vms", "list", "--ca-path", "/nowhere"], "/nowhere"),
+        (&["vms", "list", "-e", "http://127.0.0.1:1"], "HTTPS"),
+        (&["vms", "list", "-e", "https://127.0.0.1:1"], "127.0.0.1:1"),
+    ] {
+        let line = desk.run(arguments).failed();
+        assert!(line.contains(said), "{arguments:?}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_refused_and_not_repeated() {
+    let desk = Desk::set().await;
+    let wrong = "another horse";
+    let output = desk
+        .command()
+        .env("OVM_EXPORTER_PASSWORD", wrong)
+        .args(["vms", "list"])
+        .output()
+        .unwrap();
+    let line = Ran::of(output).failed();
+    assert!(line.contains("401") && !line.contains(wrong), "{line}");
+    let output = desk
+        .command()
+        .args(["vms", "list", "-p", wrong])
+        .output()
+        .unwrap();
+    assert!(!Ran::of(output).failed().contains(wrong));
+    let output = desk
+        .command()
+        .args(["--token", "no.such.token", "vms", "list"])
+        .output()
+        .unwrap();
+    let line = Ran::of(output).failed();
+    assert!(
+        line.contains("401") && !line.contains("no.such.token"),
+        "{line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_does_in_place_of_a_password() {
+    let desk = Desk::set().await;
+    let token = desk.node.client().await.token();
+    let output = bare()
+        .env("OVM_EXPORTER_ENDPOINT", desk.node.endpoint())
+        .env("OVM_EXPORTER_TOKEN", token)
+        .env("OVM_EXPORTER_CAFILE", desk.node.path("ca-pub.pem"))
+        .args(["vms", "list"])
+        .output()
+        .unwrap();
+    assert!(Ran::of(output).done().contains(&desk.machine.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_checked_unless_that_is_forgone() {
+    let desk = Desk::set().await;
+    let without = |more: &[&str]| {
+        let mut command = desk.command();
+        // A variable that is set to nothing is not set.
+        command.env("OVM_EXPORTER_CAFILE", "");
+        Ran::of(command.args(["vms", "list"]).args(more).output().unwrap())
+    };
+    let line = without(&[]).failed();
+    assert!(line.contains("certificate"), "{line}");
+    let ran = without(&["--insecure"]);
+    assert!(ran.stderr.contains("warning: --insecure"), "{ran:?}");
+    assert!(ran.done().contains(&desk.machine.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_node_is_asked_where_one_does_not_answer() {
+    let desk = Desk::set().await;
+    let both = format!("https://127.0.0.1:1,{}", desk.node.endpoint());
+    let output = desk
+        .command_at(&both)
+        .args(["vms", "list"])
+        .output()
+        .unwrap();
+    let ran = Ran::of(output);
+    assert!(ran.stderr.contains("127.0.0.1:1"), "{ran:?}");
+    assert!(ran.done().contains(&desk.machine.id));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let said = |variables: &[(&str, &str)]| {
+        let mut command = bare();
+        command.envs(variables.iter().copied());
+        Ran::of(command.args(["vms", "list"]).output().unwrap()).failed()
+    };
+    let endpoint = ("OVM_EXPORTER_ENDPOINT", "https://127.0.0.1:1");
+    assert!(said(&[]).contains("OVM_EXPORTER_ENDPOINT"));
+    assert!(said(&[endpoint]).contains("OVM_EXPORTER_USERNAME"));
+    // There is no terminal to ask at.
+    let user = ("OVM_EXPORTER_USERNAME", "admin");
+    assert!(said(&[endpoint, user]).contains("OVM_EXPORTER_PASSWORD"));
+}
+
+#[test]
+fn misuse_exits_with_2() {
+    for arguments in [
+        &[][..],
+        &["nonsense"],
+        &["vms"],
+        &["vms", "show"],
+        &["vms", "list", "-f", "nonsense"],
+        &["snapshot", "download", "a", "b"],
+        &["snapshot", "update", "a"],
+        &["snapshot", "create", "a", "--expires-in", "soon"],
+        &["diff", "a"],
+        &["replicate", "a"],
+        &["verify", "a"],
+        &["replicate", "a", "--to", "/tmp", "--every", "1ms"],
+    ] {
+        let ran = Ran::of(bare().args(arguments).output().unwrap());
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (2, ""),
+            "{arguments:?}: {ran:?}"
+        );
+        assert!(ran.stderr.contains("--help") || arguments.is_empty(), "{arguments:?}: {ran:?}");
+    }
+    assert_eq!(Ran::of(bare().arg("--help").output().unwrap()).code, 0);
+}
+
+/// On a terminal, which Python makes: what is typed is not shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_asked_for_without_an_echo() {
+    const SCRIPT: &str = r#"
+import os, pty, sys, termios, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "vms", "list"])
+seen = b""
+while b"Password of admin: " not in seen:
+    seen += os.read(terminal, 1024)
+# Nobody types that fast: the prompt comes a moment before the echo ends.
+while termios.tcgetattr(terminal)[3] & termios.ECHO:
+    time.sleep(0.01)
+os.write(terminal, sys.argv[2].encode() + b"\n")
+try:
+    while True:
+        piece = os.read(terminal, 65536)
+        if not piece:
+            break
+        seen += piece
+except OSError:
+    pass
+sys.stdout.write(seen.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+    let desk = Desk::set().await;
+    let output = Command::new("python3")
+        .args(["-c", SCRIPT, PROGRAM, PASSWORD])
+        .env_remove("OVM_EXPORTER_PASSWORD")
+        .env("OVM_EXPORTER_ENDPOINT", desk.node.endpoint())
+        .env("OVM_EXPORTER_USERNAME", "admin")
+        .env("OVM_EXPORTER_CAFILE", desk.node.path("ca-pub.pem"))
+        .output()
+        .unwrap();
+    let seen = Ran::of(output).done();
+    assert!(seen.contains(&desk.machine.id), "{seen}");
+}

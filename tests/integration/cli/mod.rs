@@ -1,0 +1,10 @@
+//! The command `ovm-exporter`: the real program against the real daemon.
+
+mod broken_connections;
+mod command;
+mod download;
+mod forms;
+mod manual;
+mod misuse;
+mod pictures;
+mod snapshots;
