@@ -107,15 +107,21 @@ pub enum ReplicateError {
 }
 
 impl ReplicateError {
+    /// What a node has answered, or why it did not, where that is the cause.
+    #[must_use]
+    pub fn client_error(&self) -> Option<&ClientError> {
+        match self {
+            ReplicateError::Call { source, .. } | ReplicateError::Copy { source, .. } => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the same run may succeed later, without anybody doing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match self {
-            ReplicateError::Call { source, .. } | ReplicateError::Copy { source, .. } => {
-                source.is_transient()
-            }
-            ReplicateError::Cancelled => true,
-            _ => false,
-        }
+        matches!(self, ReplicateError::Cancelled)
+            || self.client_error().is_some_and(ClientError::is_transient)
     }
 }
