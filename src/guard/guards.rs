@@ -11,8 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::hold::{Hold, NotHeld};
-use super::left;
+use super::left::{self, Left};
 use super::line::{Order, Task};
+use super::trouble;
 
 /// The hidden subcommand that makes a process a guard.
 pub const SUBCOMMAND: &str = "guard";
@@ -55,8 +56,10 @@ impl Guards {
             Task::Pause { programs, .. } => programs.clone(),
             Task::Command { .. } => Vec::new(),
         };
-        if !left::release_one(&self.records, &task, &programs, LEFT_LIMIT) {
-            return Err(NotHeld::failed("an earlier pause of it is not over yet"));
+        if let Left::Held(reason) = left::release_one(&self.records, &task, &programs, LEFT_LIMIT) {
+            return Err(NotHeld::failed(format!(
+                "an earlier pause of it is not over: {reason}"
+            )));
         }
         let order = Order {
             records: self.records.clone(),
@@ -106,6 +109,13 @@ impl Guards {
                  the requests"
             );
         }
+    }
+
+    /// What keeps machines from being held, or may keep one from being let go of, and waits for a
+    /// hand: in words for people. Only looks. Blocks.
+    #[must_use]
+    pub fn trouble(&self) -> Vec<String> {
+        trouble::of(&self.records)
     }
 
     fn start(&self) -> io::Result<Child> {

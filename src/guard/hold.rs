@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::ears::RELEASE;
-use super::left;
+use super::left::{self, Left};
 use super::line::{Cause, Order, Refusal, Said, Task};
 use super::watch::Watch;
 
@@ -316,11 +316,13 @@ fn listen(mut child: Child, output: ChildStdout, order: &Order, send: &Sender<He
         Task::Pause { programs, .. } => programs.as_slice(),
         Task::Command { .. } => &[],
     };
-    let released = left::let_go_of(&order.records, &order.task, programs, LOST_LIMIT);
+    let left = left::let_go_of(&order.records, &order.task, programs, LOST_LIMIT);
     if !done {
+        let released = left == Left::Nothing;
         let _ = send.send(Heard::Lost { released });
     }
-    if !left::release_one(&order.records, &order.task, programs, LOST_LIMIT) {
-        tracing::error!("what a guard held is not let go of; recovery goes on with it");
+    if let Left::Held(reason) = left::release_one(&order.records, &order.task, programs, LOST_LIMIT)
+    {
+        tracing::error!("what a guard held is not let go of; recovery goes on with it: {reason}");
     }
 }

@@ -90,6 +90,12 @@ impl Snapshots {
         self.guards.release_left(programs, Duration::ZERO);
     }
 
+    /// What keeps machines from being held, and waits for a hand. Blocks.
+    #[must_use]
+    pub fn pause_trouble(&self) -> Vec<String> {
+        self.guards.trouble()
+    }
+
     fn pause_task(&self, subject: &Subject) -> Result<Task, NotHeld> {
         let domain = subject.domain.clone().ok_or_else(|| {
             NotHeld::failed("its vm.cfg does not say for certain what the toolstack calls it")
