@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
-use super::body_limit::{read_json_body, read_json_body_if_any};
+use super::body_limit::read_json_body_if_any;
 use super::error::ApiError;
 use super::extract::{Ids, Parameters};
 use super::query::SnapshotQuery;
@@ -95,7 +95,8 @@ pub(super) async fn change(
     Ids((name, id)): Ids<(String, String)>,
     request: Request,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
-    let change: protocol::SnapshotChange = read_json_body(request, &app.body).await?;
+    // Without a body nothing is changed, which is refused as such.
+    let change: protocol::SnapshotChange = read_json_body_if_any(request, &app.body).await?;
     let change = Change::of(change, Timestamp::now())?;
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
