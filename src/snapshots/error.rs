@@ -194,6 +194,28 @@ pub enum SnapshotError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A step of its work hangs: it undoes what it has made when it wakes.
+    #[error(
+        "no snapshot was taken: {what} has not ended within {seconds} s, so the storage below it does not answer. What was made is removed as soon as it does; until then this machine's snapshots are locked. Look at that storage, then try again"
+    )]
+    Stalled {
+        /// What hangs, on which file.
+        what: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Its last step hangs.
+    #[error(
+        "whether snapshot {id} was taken is not certain yet: {what} has not ended within {seconds} s, so the storage below it does not answer. Look at that storage, then at the list of snapshots"
+    )]
+    Unanswered {
+        /// The snapshot.
+        id: Uuid,
+        /// What hangs, on which file.
+        what: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The file system said no.
     #[error("{what} {}: {source}", path.display())]
     Io {

@@ -44,12 +44,13 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`SnapshotError::TooLong`], [`SnapshotError::NotOneMoment`], [`SnapshotError::Refused`]; the
-    /// catalog's, the file system's.
+    /// catalog's.
     pub(super) fn one_moment(
         &self,
         subject: &Subject,
         wish: &Wish,
         sources: &[Source<'_>],
+        extents: &[u64],
     ) -> Result<Moment, SnapshotError> {
         let wanted = wish.consistency.unwrap_or(self.settings.consistency);
         let moment = |held| Moment {
@@ -63,7 +64,7 @@ impl Snapshots {
             Consistency::Pause => self.pause_task(subject),
             Consistency::Command => Ok(self.command_task(subject)?),
         };
-        self.see_that_it_is_short(&subject.vm_id, sources)?;
+        self.see_that_it_is_short(&subject.vm_id, sources, extents)?;
         let held = task.and_then(|task| self.guards.hold(task, self.settings.max_pause));
         let refused = match held {
             Ok(hold) => return Ok(moment(Ok(hold))),
