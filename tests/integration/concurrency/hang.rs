@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::support::api::Api;
@@ -99,22 +101,25 @@ async fn a_change_that_cannot_begin_is_given_up_and_leaves_nothing() {
     assert_eq!(api.json(&path).await.as_array().unwrap().len(), 2);
 }
 
-/// The storage dies when everything is ready, and only the clones are left to be made.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clone_that_hangs_is_answered_and_undone_when_it_wakes() {
+/// A node whose storage dies in the middle of a snapshot with consistency "command": when
+/// everything is ready, and only the clones are left to be made.
+async fn doomed() -> TestNode {
     let mut node = TestNode::prepare(&[Kind::Xfs], "").await;
     let mount_point = node.repositories[0].path();
-    let shell = |what: &str| {
-        let mount_point = mount_point.display();
-        format!("[\"/bin/sh\", \"-c\", \"fsfreeze {what} {mount_point} || true\"]")
-    };
+    let mount_point = mount_point.display();
     node.configure(&format!(
         "[snapshots]\nstorage_timeout = \"5s\"\nmax_pause = \"60s\"\n\
-         before_snapshot = {}\nafter_snapshot = {}\n",
-        shell("--freeze"),
-        shell("--unfreeze"),
+         before_snapshot = [\"/bin/sh\", \"-c\", \"fsfreeze --freeze {mount_point}\"]\n\
+         after_snapshot = [\"/bin/true\"]\n",
     ));
     node.start();
+    node
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_that_hangs_is_answered_and_undone_when_it_wakes() {
+    let node = doomed().await;
+    let mount_point = node.repositories[0].path();
     let machine = node.machine(0, 1, &[1 << 20, 4096]);
     let api = Api::of(&node).await;
     let path = format!("/vms/{}/snapshots", machine.id);
@@ -164,4 +169,27 @@ async fn a_clone_that_hangs_is_answered_and_undone_when_it_wakes() {
     }
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(api.json(&path).await.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_was_killed_and_hangs_keeps_no_other_from_starting() {
+    let mut node = doomed().await;
+    let machine = node.machine(0, 1, &[4096]);
+    let api = Api::of(&node).await;
+    // Waited for when the storage answers again.
+    let mut killed = None;
+    let _thawed = Thawed(node.repositories[0].path());
+    let path = format!("/vms/{}/snapshots", machine.id);
+    let body = json!({"consistency": "command"});
+    api.send_body(reqwest::Method::POST, &path, body)
+        .await
+        .error(503);
+    let daemon = killed.insert(node.take_daemon());
+    let id = Pid::from_raw(i32::try_from(daemon.id()).unwrap());
+    kill(id, Signal::SIGKILL).unwrap();
+    node.start();
+    let log = node.log();
+    assert!(log.contains("going on beside it"), "{log}");
+    // It serves: what does not touch the dead storage is answered.
+    Api::of(&node).await;
 }
