@@ -14,6 +14,7 @@ use super::hold::{Hold, NotHeld};
 use super::left::{self, Left};
 use super::line::{Order, Task};
 use super::trouble;
+use crate::ovm::warning_log::WarningLog;
 
 /// The hidden subcommand that makes a process a guard.
 pub const SUBCOMMAND: &str = "guard";
@@ -30,6 +31,7 @@ pub struct Guards {
     records: PathBuf,
     fallback: PathBuf,
     releasing: Arc<AtomicBool>,
+    cautions: Arc<WarningLog>,
 }
 
 impl Guards {
@@ -44,6 +46,7 @@ impl Guards {
                 .or_else(|| std::env::args_os().next().map(PathBuf::from))
                 .unwrap_or_default(),
             releasing: Arc::default(),
+            cautions: Arc::default(),
         }
     }
 
@@ -69,7 +72,7 @@ impl Guards {
         let child = self
             .start()
             .map_err(|error| NotHeld::failed(format!("cannot start a guard process: {error}")))?;
-        Hold::begin(child, order)
+        Hold::begin(child, order, self.cautions.clone())
     }
 
     /// Lets go of what killed guards have left, on a thread of its own, which tries again for a

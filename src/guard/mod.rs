@@ -26,7 +26,7 @@
 //! | `letting-go <cause>` | from now on not held for certain: `released`, `hung-up`, `signal <number>`, `expired`, `failed`, `undone` (not paused any more when it was released) |
 //! | `let-go <time>` | seen not to be held any more; so long was held, at most. Last word |
 //! | `refused <kind> <text>` | nothing is held: `not-here`, `not-running`, `paused-before`, `failed`, `command-failed`. Last word |
-//! | `warning <text>`, `note <text>` | for people: for the answer and the log; for the log alone |
+//! | `warning <text>`, `caution <text>`, `note <text>` | for people: for the answer and the log; for the log alone, as a warning that is said once; for the log alone |
 //!
 //! What was cloned between `held` and a `letting-go released` is of one moment.
 //!
