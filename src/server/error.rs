@@ -102,6 +102,7 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         | SnapshotError::Changed { .. }
         | SnapshotError::Broken { .. }
         | SnapshotError::Unreadable { .. }
+        | SnapshotError::Left { .. }
         | SnapshotError::Adopted { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. }
         | SnapshotError::NotNow { .. }

@@ -132,14 +132,22 @@ pub(super) async fn delete(
     .await
 }
 
-/// `DELETE …/snapshots`: all of that machine.
+/// `DELETE …/snapshots`: all of that machine. It is an error that one cannot be read.
 pub(super) async fn delete_all(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
 ) -> Result<StatusCode, ApiError> {
     in_turn(app.snapshots.turn(), move |turn| {
-        let (vm_id, _) = snapshots_of(&app, &name)?;
+        let vm_id = match snapshots_of(&app, &name) {
+            Ok((vm_id, _)) => vm_id,
+            Err(unknown) => {
+                // Nor is it known by what cannot be read.
+                app.snapshots.see_that_none_is_left(&name)?;
+                return Err(unknown);
+            }
+        };
         app.snapshots.delete_all(&vm_id, turn)?;
+        app.snapshots.see_that_none_is_left(&vm_id)?;
         tracing::info!(vm = vm_id, "all snapshots deleted");
         Ok::<_, ApiError>(StatusCode::OK)
     })

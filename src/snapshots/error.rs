@@ -81,6 +81,16 @@ pub enum SnapshotError {
         /// Where it lies.
         directory: PathBuf,
     },
+    /// All were to be deleted, and some cannot be read.
+    #[error(
+        "the other snapshots of VM {vm_id} are deleted, but these have no manifest that this version can read, so they are left alone: {left}. Remove their folders by hand, after `chattr -i` on the files in them"
+    )]
+    Left {
+        /// The VM.
+        vm_id: String,
+        /// Which, where, and why.
+        left: String,
+    },
     /// It was a folder that belonged to nobody, and is a snapshot now.
     #[error(
         "{id} has got a manifest meanwhile: it is a snapshot, which is deleted through the interface"
