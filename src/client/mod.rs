@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+pub mod blocking;
 mod calls;
 mod delta_stream;
 mod error;

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use super::arguments::Common;
 use super::say;
 use crate::causes;
-use crate::client::replicate::{Cancellation, StateFile};
+use crate::client::replicate::{Cancellation, ReplicateError, StateFile};
 use shared_state::SharedState;
 use turns::Interruption;
 
@@ -76,7 +76,10 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
 /// succeeded, nobody would notice.
 fn is_refused(error: &anyhow::Error) -> bool {
     use crate::client::ClientError;
-    let refusal = error.chain().find_map(|cause| cause.downcast_ref());
+    let refusal = error.chain().find_map(|cause| {
+        let run = cause.downcast_ref().and_then(ReplicateError::client_error);
+        run.or_else(|| cause.downcast_ref())
+    });
     refusal.is_some_and(|error: &ClientError| !error.is_transient())
 }
 

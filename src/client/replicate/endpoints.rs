@@ -111,7 +111,7 @@ impl Endpoints {
                 let error = ReplicateError::Call {
                     endpoint: endpoint.name().to_owned(),
                     what: what.to_owned(),
-                    source,
+                    source: Box::new(source),
                 };
                 if is_transient {
                     failed.get_or_insert((endpoint, error));

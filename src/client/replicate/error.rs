@@ -17,7 +17,7 @@ pub enum ReplicateError {
         /// What was wanted.
         what: String,
         /// Why not.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// A disk cannot be copied from any endpoint.
     #[error("{disk}: cannot copy it any further from {endpoint}, after offset {offset}: {source}")]
@@ -29,7 +29,7 @@ pub enum ReplicateError {
         /// Everything of the segment before this was written.
         offset: u64,
         /// Why not.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// An endpoint sent what it must not. What it sent before may be wrong too: the next run
     /// compares the disk by digests, or copies it in full.
@@ -107,15 +107,21 @@ pub enum ReplicateError {
 }
 
 impl ReplicateError {
+    /// What a node has answered, or why it did not, where that is the cause.
+    #[must_use]
+    pub fn client_error(&self) -> Option<&ClientError> {
+        match self {
+            ReplicateError::Call { source, .. } | ReplicateError::Copy { source, .. } => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the same run may succeed later, without anybody doing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match self {
-            ReplicateError::Call { source, .. } | ReplicateError::Copy { source, .. } => {
-                source.is_transient()
-            }
-            ReplicateError::Cancelled => true,
-            _ => false,
-        }
+        matches!(self, ReplicateError::Cancelled)
+            || self.client_error().is_some_and(ClientError::is_transient)
     }
 }

@@ -106,6 +106,7 @@ impl Worker {
     async fn work(&self) -> Ended {
         let mut backoff = Backoff::new(self.endpoints.patience);
         let mut changes = self.dispenser.changes();
+        let mut is_failing = false;
         loop {
             if self.job.stop.is_stopped() {
                 return Ended::Well;
@@ -131,11 +132,15 @@ impl Worker {
                     continue;
                 }
             };
+            // To have waited for others is no failure.
+            if !is_failing {
+                backoff.reset();
+            }
             let (reached, end) = copy(&self.job, &self.endpoint, segment).await;
             drop(permit);
             let Err(broken) = end else {
                 self.dispenser.finished();
-                backoff.reset();
+                is_failing = false;
                 continue;
             };
             let rest = Segment {
@@ -143,6 +148,7 @@ impl Worker {
                 ..segment
             };
             self.dispenser.give_back(rest);
+            is_failing = true;
             if reached > segment.from {
                 backoff.reset();
             }
@@ -239,7 +245,7 @@ impl Worker {
             disk: self.job.disk.clone(),
             endpoint: self.endpoint.name().to_owned(),
             offset,
-            source,
+            source: Box::new(source),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The command `ovm-exporter`: the real program against the real daemon.
 
 mod broken_connections;
-mod command;
+pub mod command;
 mod download;
 mod forms;
 mod manual;

@@ -6,6 +6,7 @@
 mod connections;
 mod hostile;
 mod interrupted;
+mod kills;
 mod nodes;
 mod proxy;
 mod rounds;

@@ -1,8 +1,8 @@
 //! Something between client and node.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +15,7 @@ pub struct Proxy {
     pub cuts: Arc<AtomicU64>,
     /// So many are broken off yet.
     pub left: Arc<AtomicU64>,
+    node: Arc<Mutex<SocketAddr>>,
     task: JoinHandle<()>,
 }
 
@@ -27,10 +28,13 @@ impl Proxy {
         let left = Arc::new(AtomicU64::new(cuts));
         let done = Arc::new(AtomicU64::new(0));
         let (to_cut, cut) = (Arc::clone(&left), Arc::clone(&done));
+        let node = Arc::new(Mutex::new(node));
+        let known = Arc::clone(&node);
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let (to_cut, cut) = (Arc::clone(&to_cut), Arc::clone(&cut));
+                let node = *known.lock().unwrap();
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(node).await {
                         pass(client, server, after, &to_cut, &cut).await;
@@ -42,8 +46,14 @@ impl Proxy {
             address,
             cuts: done,
             left,
+            node,
             task,
         }
+    }
+
+    /// The node has come back somewhere else.
+    pub fn goes_to(&self, node: SocketAddr) {
+        *self.node.lock().unwrap() = node;
     }
 
     pub fn endpoint(&self) -> String {

@@ -99,7 +99,8 @@ impl Scene {
     /// What is known between two runs.
     pub fn state(&self) -> ReplicaState {
         let file = StateFile::open(self.state_path()).unwrap();
-        file.load().unwrap().unwrap()
+        let state = file.load().unwrap();
+        state.unwrap_or_else(|| ReplicaState::new(VM))
     }
 
     /// A run with the state and the files of this scene.
