@@ -139,7 +139,10 @@ fn misuse_exits_with_2() {
             (2, ""),
             "{arguments:?}: {ran:?}"
         );
-        assert!(ran.stderr.contains("--help") || arguments.is_empty(), "{arguments:?}: {ran:?}");
+        assert!(
+            ran.stderr.contains("--help") || arguments.is_empty(),
+            "{arguments:?}: {ran:?}"
+        );
     }
     assert_eq!(Ran::of(bare().arg("--help").output().unwrap()).code, 0);
 }
