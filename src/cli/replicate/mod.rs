@@ -54,9 +54,7 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             (Err(error), Some(every)) if !(is_first && is_for_good(&error)) => {
                 let text = causes::of(&error);
                 let every = duration::format(every);
-                say(&format!(
-                    "ovm-exporter: {text}; the next run is due every {every}"
-                ));
+                say(&format!("ovm-exporter: {text}; tried again in {every}"));
             }
             (Err(error), _) => return Err(error),
         }
