@@ -174,12 +174,8 @@ async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
     running.outcome();
     // Another program holds a disk's file.
     let file = fs::File::open(to.join(&desk.disk_names()[0])).unwrap();
-    let held = wait_for(|| {
-        match Flock::lock(file.try_clone().unwrap(), FlockArg::LockExclusiveNonblock) {
-            Ok(held) => Some(held),
-            Err(_) => None,
-        }
-    });
+    let held =
+        wait_for(|| Flock::lock(file.try_clone().unwrap(), FlockArg::LockExclusiveNonblock).ok());
     wait::until_nothing("the failure is told of", || {
         let said = running.said();
         if said.contains("tried again in 1s") {
