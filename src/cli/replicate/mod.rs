@@ -17,7 +17,6 @@ use anyhow::Context as _;
 use super::arguments::Common;
 use super::say;
 use crate::causes;
-use crate::client::replicate::{Cancellation, ReplicateError, StateFile};
 use crate::client::ClientError;
 use crate::client::replicate::{Cancellation, ReplicateError, StateFile};
 use crate::protocol::duration;
@@ -73,15 +72,6 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
     }
 }
 
-/// Whether somebody has to change something before another try can succeed: of a run that has never
-/// succeeded, nobody would notice.
-fn is_refused(error: &anyhow::Error) -> bool {
-    use crate::client::ClientError;
-    let refusal = error.chain().find_map(|cause| {
-        let run = cause.downcast_ref().and_then(ReplicateError::client_error);
-        run.or_else(|| cause.downcast_ref())
-    });
-    refusal.is_some_and(|error: &ClientError| !error.is_transient())
 /// Whether somebody has to change something before another try can succeed. Of a run that has never
 /// succeeded nobody would notice.
 fn is_for_good(error: &anyhow::Error) -> bool {
