@@ -6,6 +6,11 @@
 //! ([`client`]; [`cli`] is its command line). What the node tells about its virtual machines is read, never written, by
 //! [`ovm`]. `ARCHITECTURE.md` has the map of the house.
 
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod extents;
 pub mod protocol;
 pub mod sys;

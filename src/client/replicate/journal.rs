@@ -82,9 +82,7 @@ impl Journal {
                 dirty.insert(disk.to_owned());
             }
             if let Some(reason) = suspect {
-                let reasons = &mut state.suspect;
-                let known = reasons.entry(disk.to_owned());
-                known.or_insert_with(|| reason.to_owned());
+                state.distrust(disk, reason);
             }
         })
         .await

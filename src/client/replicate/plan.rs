@@ -73,7 +73,8 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
     let Some((base, known)) = state.base.zip(state.disks.get(&disk.name)) else {
         return Some("its first copy was interrupted".to_owned());
     };
-    if target.zeroed {
+    // A disk of no bytes has left no more.
+    if target.zeroed && known.size > 0 {
         return Some(format!(
             "{} is empty, though by the state it holds {base}",
             target.name
@@ -214,6 +215,19 @@ mod tests {
             let plan = Plan::of(&state, &disk(), &empty);
             assert_eq!((plan.how, plan.skip_zeros), (How::Full, false));
         }
+    }
+
+    #[test]
+    fn a_disk_that_had_no_bytes_is_brought_forward_from_an_empty_file() {
+        let mut state = state();
+        let known = state.disks.get_mut("a.img").unwrap();
+        (known.size, known.target_size) = (0, 0);
+        let empty = TargetFacts {
+            size: 0,
+            zeroed: true,
+            ..target()
+        };
+        assert_eq!(Plan::of(&state, &disk(), &empty).how, How::Incremental);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::disk::{Goal, replicate};
 use super::endpoints::{Endpoint, Endpoints};
 use super::journal::{Journal, blocking};
 use super::options::Options;
-use super::plan::TargetFacts;
+use super::plan::{Plan, TargetFacts};
 use super::progress::Progress;
 use super::replication::Opener;
 use super::stop::Stop;
@@ -309,6 +309,17 @@ impl Run {
             self.warn(warning.clone());
         }
         let goals = self.goals(snapshot, is_first).await?;
+        // What shows that a target is not what it was, such as its size, is gone once it is prepared.
+        self.journal
+            .change(|state| {
+                for goal in &goals {
+                    let plan = Plan::of(state, &goal.disk, &goal.facts);
+                    if plan.suspect {
+                        state.distrust(&goal.disk.name, &plan.why);
+                    }
+                }
+            })
+            .await?;
         // What can be found out before anything is written. A target that has to be cut is not:
         // that would take bytes of the base away.
         for goal in &goals {

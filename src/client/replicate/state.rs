@@ -15,7 +15,8 @@ pub const STATE_VERSION: u32 = 1;
 /// [`StateFile`](super::StateFile), a row in a database, a field of somebody else's record.
 ///
 /// It tells nothing that is secret. It belongs to its targets: used with others it makes a run
-/// slower, or, where those cannot be told apart, a replica wrong.
+/// slower, or, where those cannot be told apart, a replica wrong. Never put an older copy of it
+/// back: nothing tells that the targets have moved on since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaState {
     /// [`STATE_VERSION`] of whoever wrote it.
@@ -99,9 +100,14 @@ impl ReplicaState {
             return;
         };
         for disk in std::mem::take(&mut pending.dirty) {
-            let known = self.suspect.entry(disk);
-            known.or_insert_with(|| reason.to_owned());
+            self.distrust(&disk, reason);
         }
+    }
+
+    /// What its target holds cannot be relied on. The first reason is kept: it is the cause.
+    pub(super) fn distrust(&mut self, disk: &str, reason: &str) {
+        let known = self.suspect.entry(disk.to_owned());
+        known.or_insert_with(|| reason.to_owned());
     }
 
     /// Gives the pending run up: its snapshot will be dropped, and what it has written to is

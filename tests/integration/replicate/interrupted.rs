@@ -1,5 +1,7 @@
 //! Runs that ended at the worst moment, and the ones after them.
 
+use std::sync::Arc;
+
 use coriolis_ovm_exporter::client::replicate::{
     Cancellation, Event, How, InMemory, Pending, ReplicaState, ReplicateError, Replication,
     StateFile, StateStore,
@@ -293,12 +295,8 @@ async fn whichever_save_is_the_last_the_next_run_ends_well() {
         let ended = run().state(failing).run().await;
         let left = failing.inner.state();
         scene.write(0, 8192, &[round; 4096]);
-        let store = std::sync::Arc::new(InMemory::new(left));
-        let outcome = run()
-            .state(std::sync::Arc::clone(&store))
-            .run()
-            .await
-            .unwrap();
+        let store = Arc::new(InMemory::new(left));
+        let outcome = run().state(Arc::clone(&store)).run().await.unwrap();
         scene.check_files(outcome.snapshot).await;
         assert_eq!(scene.snapshots().await, [outcome.snapshot], "save {saves}");
         state = store.state();
@@ -309,6 +307,42 @@ async fn whichever_save_is_the_last_the_next_run_ends_well() {
         saves += 1;
     }
     assert!(saves >= 5, "{saves} saves make a run");
+}
+
+/// Files that were removed or cut by hand are made as large as the disk again, and then the run ends:
+/// from their size alone the next one must not take them for the base.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_was_found_wrong_stays_so_whichever_save_is_the_last() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let store = Arc::new(InMemory::default());
+    let run = || {
+        Replication::of(VM)
+            .from(scene.client.clone())
+            .to_files(scene.replicas())
+    };
+    run().state(Arc::clone(&store)).run().await.unwrap();
+    for saves in 0.. {
+        let replica = scene.replica("a.img");
+        if saves % 2 == 0 {
+            std::fs::remove_file(&replica).unwrap();
+        } else {
+            let file = std::fs::File::options().write(true).open(&replica).unwrap();
+            file.set_len(MIB).unwrap();
+        }
+        let failing: &'static Failing = Box::leak(Box::new(Failing {
+            inner: InMemory::new(store.state()),
+            left: saves.into(),
+        }));
+        let ended = run().state(failing).run().await;
+        store.save(&failing.inner.state().unwrap()).unwrap();
+        let outcome = run().state(Arc::clone(&store)).run().await.unwrap();
+        println!("{saves}: {ended:?}, then {:?}", outcome.disks[0].how);
+        scene.check_files(outcome.snapshot).await;
+        if ended.is_ok() {
+            assert!(saves >= 5);
+            return;
+        }
+    }
 }
 
 /// The future is dropped, as by a timeout of the caller's.

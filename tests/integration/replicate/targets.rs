@@ -10,6 +10,7 @@ use coriolis_ovm_exporter::client::replicate::{
 };
 use coriolis_ovm_exporter::client::target::{Memory, Target, TargetOptions, open};
 
+use super::super::comparison::house::must;
 use super::scene::{MIB, Scene, VM, changed};
 
 /// Passes everything on to memory, but for what a test wants otherwise.
@@ -164,6 +165,30 @@ async fn one_that_cannot_be_written_or_is_missing_is_said() {
     );
     assert_eq!(scene.snapshots().await, [] as [uuid::Uuid; 0]);
     assert_eq!(scene.state().pending, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_read_only_is_said() {
+    let scene = Scene::with_disk(MIB).await;
+    let before = scene.run().await;
+    let state = scene.state();
+    // On a file system that knows the flag.
+    let path = scene.node.repositories[0].path().join("replica.img");
+    fs::copy(scene.replica("a.img"), &path).unwrap();
+    must("chattr", &["+i", path.to_str().unwrap()]);
+    let to_it = path.clone();
+    let run = scene
+        .replication()
+        .targets(move |_| open(&to_it, &TargetOptions::default()).map(Some));
+    let error = run.run().await.unwrap_err();
+    must("chattr", &["-i", path.to_str().unwrap()]);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("a.img: ") && text.contains("replica.img") && text.contains("lsattr"),
+        "{text}"
+    );
+    assert_eq!(scene.state(), state);
+    assert_eq!(scene.snapshots().await, [before.snapshot]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
