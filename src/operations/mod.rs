@@ -3,7 +3,10 @@
 pub mod check_config;
 pub mod demo;
 mod instance;
+pub mod doctor;
+pub mod init;
 pub mod log;
 pub mod purge;
 pub mod random_numbers;
 pub mod serve;
+pub mod token;
