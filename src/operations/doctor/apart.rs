@@ -32,6 +32,8 @@ pub(super) fn run(file: &Path, limit: Duration) -> anyhow::Result<Report> {
         .arg(duration::format(limit))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // Whoever waits for the end of our own would wait for this process too.
+        .stderr(Stdio::null())
         .spawn()
         .context("cannot start the checks")?;
     let output = child.stdout.take().context("cannot read from the checks")?;

@@ -46,8 +46,10 @@ fn check_config(directory: &Path) -> Output {
 
 /// Name, mode and content of all that is in a folder.
 fn content(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
-    let items = fs::read_dir(directory).unwrap().map(|item| {
-        let item = item.unwrap();
+    let items = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    // A running daemon has sockets there too.
+    let files = items.filter(|item| item.file_type().unwrap().is_file());
+    let items = files.map(|item| {
         let mode = item.metadata().unwrap().permissions().mode() & 0o777;
         let bytes = fs::read(item.path()).unwrap();
         (item.file_name().into_string().unwrap(), (mode, bytes))

@@ -13,16 +13,15 @@ use crate::support::node::Kind;
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_that_need_a_hand_are_found() {
     let mut node = node(&[Kind::Xfs, Kind::Xfs], "").await;
-    let disk = node.repositories[1].path().join("VirtualDisks/b.img");
-    fs::write(&disk, [1; 4096]).unwrap();
-    let (spread, single) = (
-        "0004fb00000600000000000000000009",
-        node.machine(0, 1, &[4096]).id,
-    );
-    let config = format!(
-        "name = '{spread}'\ndisk = ['file:{},xvda,w']\n",
-        disk.display()
-    );
+    let [one, other] = [0, 1].map(|at| {
+        let disk = node.repositories[at].path().join("VirtualDisks/spread.img");
+        fs::write(&disk, [1; 4096]).unwrap();
+        disk.display().to_string()
+    });
+    let single = node.machine(0, 1, &[4096]).id;
+    let spread = "0004fb00000600000000000000000009";
+    let config =
+        format!("name = '{spread}'\ndisk = ['file:{one},xvda,w', 'file:{other},xvdb,w']\n");
     node.vm_cfg(0, spread, &config);
     node.start();
     let api = Api::of(&node).await;

@@ -23,8 +23,8 @@ const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-ever-see-1234";
 async fn node(kinds: &[Kind], more: &str) -> TestNode {
     let text = format!("{more}\n[jwt]\nsecret = \"{SECRET}\"\n");
     let node = TestNode::prepare(kinds, &text).await;
-    for name in ["config.toml", "srv-key.pem"] {
-        let mode = fs::Permissions::from_mode(0o600);
+    for (name, mode) in [("", 0o700), ("config.toml", 0o600), ("srv-key.pem", 0o600)] {
+        let mode = fs::Permissions::from_mode(mode);
         fs::set_permissions(node.path(name), mode).unwrap();
     }
     node

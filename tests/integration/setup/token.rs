@@ -28,7 +28,11 @@ fn token(node: &TestNode, more: &[&str]) -> Output {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_opens_the_interface_without_a_manager_and_expires() {
-    let mut node = node(&[Kind::Xfs], "log_level = \"error\"").await;
+    let mut node = node(&[Kind::Xfs], "").await;
+    let config = fs::read_to_string(node.path("config.toml")).unwrap();
+    let quiet = config.replace("log_level = \"debug\"", "log_level = \"error\"");
+    assert_ne!(quiet, config);
+    fs::write(node.path("config.toml"), quiet).unwrap();
     node.start();
     node.manager.behave(Behaviour::Status(503));
     let made = token(&node, &["--user", "night-shift"]);
