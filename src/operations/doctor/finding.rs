@@ -183,7 +183,7 @@ pub(super) fn bytes(count: u64) -> String {
     match UNITS.iter().find(|(_, shift)| count >> shift > 0) {
         None => format!("{count} bytes"),
         Some((unit, shift)) => {
-            let tenths = u128::from(count) * 10 >> shift;
+            let tenths = (u128::from(count) * 10) >> shift;
             format!("{}.{} {unit}", tenths / 10, tenths % 10)
         }
     }

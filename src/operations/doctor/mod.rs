@@ -80,7 +80,14 @@ pub fn run(file: &Path, options: &Options) -> anyhow::Result<ExitCode> {
 /// Makes all checks: first those that need nothing from each other, then the repositories that the
 /// agent's database names, then what lies on those of them that have answered.
 fn check(file: &Path, limit: Duration) -> Report {
-    let (mut findings, loaded) = configuration::check(file);
+    let mut findings = Vec::new();
+    let us = nix::unistd::geteuid();
+    if !us.is_root() {
+        let message = format!("user {us} does not see all that the daemon sees");
+        findings.push(Finding::warning("doctor", message, "run it as root"));
+    }
+    let (of_the_file, loaded) = configuration::check(file);
+    findings.extend(of_the_file);
     let mut first = Round::new(limit);
     first.add("kernel", None, kernel::check);
     first.add("service", None, |notes| {

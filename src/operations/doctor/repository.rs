@@ -38,7 +38,7 @@ pub(super) fn check(
     found(mount(&repository, &status));
     found(space(&status, settings));
 
-    notes.doing("reading its virtual machines");
+    notes.next("machines", "reading its virtual machines");
     // Only the repositories matter for this, not the agent's databases.
     let inventory =
         NodeFiles::new(AgentDatabases::new("")).inventory(std::slice::from_ref(&repository));
@@ -53,7 +53,7 @@ pub(super) fn check(
         .unwrap_or_else(PoisonError::into_inner)
         .push((repository.clone(), inventory));
 
-    notes.doing("cloning a scratch file");
+    notes.next("clone", "cloning a scratch file");
     found(clone(&repository, &status, &try_a_clone(&repository)));
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Notes {
 }
 
 enum Note {
-    Doing(String),
+    Doing(Option<&'static str>, String),
     Found(Box<Finding>),
     Done { badly: bool },
 }
@@ -40,7 +40,12 @@ enum Note {
 impl Notes {
     /// What comes now, to complete "no answer while …".
     pub(super) fn doing(&self, what: impl Into<String>) {
-        self.send(Note::Doing(what.into()));
+        self.send(Note::Doing(None, what.into()));
+    }
+
+    /// The same where another check begins, for the finding that nothing came of it.
+    pub(super) fn next(&self, check: &'static str, what: impl Into<String>) {
+        self.send(Note::Doing(Some(check), what.into()));
     }
 
     pub(super) fn found(&self, finding: Finding) {
@@ -129,7 +134,10 @@ fn listen(receiver: &Receiver<(usize, Note)>, seats: &mut [Seat], end: Instant) 
             continue;
         };
         match note {
-            Note::Doing(what) => seat.doing = what,
+            Note::Doing(check, what) => {
+                seat.check = check.unwrap_or(seat.check);
+                seat.doing = what;
+            }
             Note::Found(finding) => seat.found.push(*finding),
             Note::Done { badly } => {
                 seat.is_done = true;

@@ -217,7 +217,7 @@ async fn a_repository_that_hangs_is_a_finding_and_no_hang() {
     );
     drop(frozen);
     found.has(
-        "mount",
+        "clone",
         "bad",
         &[&ids[0], "no answer within 1s while cloning"],
     );

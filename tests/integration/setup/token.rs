@@ -19,7 +19,7 @@ use crate::support::wait;
 const STRANGER: u32 = 65534;
 
 fn token(node: &TestNode, more: &[&str]) -> Output {
-    let config = node.path("config.toml");
+    let config = node.path("quiet.toml");
     let mut arguments: Vec<&OsStr> =
         ["-config".as_ref(), config.as_os_str(), "token".as_ref()].into();
     arguments.extend(more.iter().map(OsStr::new));
@@ -32,7 +32,7 @@ async fn it_opens_the_interface_without_a_manager_and_expires() {
     let config = fs::read_to_string(node.path("config.toml")).unwrap();
     let quiet = config.replace("log_level = \"debug\"", "log_level = \"error\"");
     assert_ne!(quiet, config);
-    fs::write(node.path("config.toml"), quiet).unwrap();
+    fs::write(node.path("quiet.toml"), quiet).unwrap();
     node.start();
     node.manager.behave(Behaviour::Status(503));
     let made = token(&node, &["--user", "night-shift"]);
@@ -48,8 +48,18 @@ async fn it_opens_the_interface_without_a_manager_and_expires() {
         .lines()
         .find(|line| line.contains("a token was made"))
         .unwrap();
-    for part in ["night-shift", "15m", "uid=0", "token=\""] {
+    for part in ["night-shift", "15m", "uid=0"] {
         assert!(line.contains(part), "{line}");
+    }
+    // And what it was used for.
+    let (_, id) = line.split_once("token=\"").unwrap();
+    let id = id.split('"').next().unwrap();
+    let used = log
+        .lines()
+        .find(|line| line.contains("asked with"))
+        .unwrap();
+    for part in [id, "night-shift", "/api/v1/node"] {
+        assert!(used.contains(part), "{used}");
     }
     assert!(
         !log.contains(printed.trim()) && !log.contains(SECRET),
