@@ -2,9 +2,9 @@
 
 pub mod check_config;
 pub mod demo;
-mod instance;
 pub mod doctor;
 pub mod init;
+mod instance;
 pub mod log;
 pub mod purge;
 pub mod random_numbers;
