@@ -61,10 +61,9 @@ fn repository(repository: &RepositoryInfo) -> String {
         Reflink::No => ", cannot clone",
         Reflink::Unknown => ", cloning not tried",
     };
-    for reason in [&repository.reason, &repository.reflink_reason] {
-        if let Some(reason) = reason {
-            line += &format!(": {reason}");
-        }
+    let reasons = [&repository.reason, &repository.reflink_reason];
+    for reason in reasons.into_iter().flatten() {
+        line += &format!(": {reason}");
     }
     line
 }

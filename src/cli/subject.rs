@@ -86,6 +86,8 @@ pub fn state(state: SnapshotState) -> &'static str {
         SnapshotState::Waiting => "waiting",
         SnapshotState::Broken => "broken",
         SnapshotState::Unmatched => "unmatched",
+        SnapshotState::Unreadable => "unreadable",
+        SnapshotState::Other => "other",
     }
 }
 

@@ -121,6 +121,11 @@ pub(super) fn read(document: &DeTable<'_>) -> (Config, Notes) {
                 duration(Duration::ZERO),
             );
             snapshots.key(
+                "storage_timeout",
+                &mut s.storage_timeout,
+                duration(SHORTEST_TIMEOUT),
+            );
+            snapshots.key(
                 "max_snapshots_per_vm",
                 &mut s.max_snapshots_per_vm,
                 number(0, u32::MAX),

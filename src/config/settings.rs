@@ -185,6 +185,9 @@ pub struct Snapshots {
     pub immutable: bool,
     /// How long a request waits for another one that works on the same VM; 0 does not wait.
     pub lock_timeout: Duration,
+    /// How long storage may keep a step of taking a snapshot waiting, beyond several times what that
+    /// takes, before the request is answered and what was made is undone.
+    pub storage_timeout: Duration,
     /// Snapshots that a VM may have; 0 sets no limit.
     pub max_snapshots_per_vm: u32,
     /// How often leftovers of crashes and expired snapshots are looked for; at least 1 s.
@@ -207,6 +210,8 @@ impl Default for Snapshots {
             min_free: MinFree::Auto,
             immutable: true,
             lock_timeout: Duration::from_secs(30),
+            // Longer than a cluster takes to evict a dead node.
+            storage_timeout: Duration::from_secs(120),
             max_snapshots_per_vm: 0,
             recover_interval: Duration::from_secs(60),
             consistency: Consistency::None,

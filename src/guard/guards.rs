@@ -11,8 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::hold::{Hold, NotHeld};
-use super::left;
+use super::left::{self, Left};
 use super::line::{Order, Task};
+use super::trouble;
+use crate::ovm::warning_log::WarningLog;
 
 /// The hidden subcommand that makes a process a guard.
 pub const SUBCOMMAND: &str = "guard";
@@ -29,6 +31,7 @@ pub struct Guards {
     records: PathBuf,
     fallback: PathBuf,
     releasing: Arc<AtomicBool>,
+    cautions: Arc<WarningLog>,
 }
 
 impl Guards {
@@ -43,6 +46,7 @@ impl Guards {
                 .or_else(|| std::env::args_os().next().map(PathBuf::from))
                 .unwrap_or_default(),
             releasing: Arc::default(),
+            cautions: Arc::default(),
         }
     }
 
@@ -55,8 +59,10 @@ impl Guards {
             Task::Pause { programs, .. } => programs.clone(),
             Task::Command { .. } => Vec::new(),
         };
-        if !left::release_one(&self.records, &task, &programs, LEFT_LIMIT) {
-            return Err(NotHeld::failed("an earlier pause of it is not over yet"));
+        if let Left::Held(reason) = left::release_one(&self.records, &task, &programs, LEFT_LIMIT) {
+            return Err(NotHeld::failed(format!(
+                "an earlier pause of it is not over: {reason}"
+            )));
         }
         let order = Order {
             records: self.records.clone(),
@@ -66,7 +72,7 @@ impl Guards {
         let child = self
             .start()
             .map_err(|error| NotHeld::failed(format!("cannot start a guard process: {error}")))?;
-        Hold::begin(child, order)
+        Hold::begin(child, order, self.cautions.clone())
     }
 
     /// Lets go of what killed guards have left, on a thread of its own, which tries again for a
@@ -106,6 +112,13 @@ impl Guards {
                  the requests"
             );
         }
+    }
+
+    /// What keeps machines from being held, or may keep one from being let go of, and waits for a
+    /// hand: in words for people. Only looks. Blocks.
+    #[must_use]
+    pub fn trouble(&self) -> Vec<String> {
+        trouble::of(&self.records)
     }
 
     fn start(&self) -> io::Result<Child> {

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,9 +12,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::ears::RELEASE;
-use super::left;
+use super::left::{self, Left};
 use super::line::{Cause, Order, Refusal, Said, Task};
 use super::watch::Watch;
+use crate::ovm::warning_log::WarningLog;
 
 /// How long a guard may take to say its first word.
 const READY_LIMIT: Duration = Duration::from_secs(15);
@@ -91,7 +93,12 @@ enum Heard {
 
 impl Hold {
     /// Tells a guard that has just been started what to hold, and waits until it does.
-    pub(super) fn begin(mut child: Child, order: Order) -> Result<Hold, NotHeld> {
+    /// What is wrong with every guard is said to `cautions`.
+    pub(super) fn begin(
+        mut child: Child,
+        order: Order,
+        cautions: Arc<WarningLog>,
+    ) -> Result<Hold, NotHeld> {
         let line = order
             .to_line()
             .map_err(|error| NotHeld::failed(format!("the guard cannot be told: {error}")))?;
@@ -107,7 +114,7 @@ impl Hold {
         let (send, heard) = channel();
         thread::Builder::new()
             .name("guard".to_owned())
-            .spawn(move || listen(child, output, &order, &send))
+            .spawn(move || listen(child, output, &order, &send, &cautions))
             .map_err(|error| NotHeld::failed(format!("cannot start a thread: {error}")))?;
         let mut hold = Hold {
             daemon_end,
@@ -169,7 +176,11 @@ impl Hold {
                         cause => why(cause.unwrap_or(Cause::Failed)),
                     }));
                 }
-                Said::Ready | Said::Pausing | Said::Warning(_) | Said::Note(_) => {}
+                Said::Ready
+                | Said::Pausing
+                | Said::Warning(_)
+                | Said::Caution(_)
+                | Said::Note(_) => {}
             }
         }
     }
@@ -281,7 +292,13 @@ fn why(cause: Cause) -> String {
 }
 
 /// Passes on what a guard says until it ends; where it ends too early, does the rest of its work.
-fn listen(mut child: Child, output: ChildStdout, order: &Order, send: &Sender<Heard>) {
+fn listen(
+    mut child: Child,
+    output: ChildStdout,
+    order: &Order,
+    send: &Sender<Heard>,
+    cautions: &WarningLog,
+) {
     let mut done = false;
     let watch = Watch::over(child.id());
     for line in BufReader::new(output).lines() {
@@ -297,6 +314,7 @@ fn listen(mut child: Child, output: ChildStdout, order: &Order, send: &Sender<He
         }
         match said {
             // Nobody listens any more when the last ones are said.
+            Some(Said::Caution(text)) => cautions.tell(&[text]),
             Some(Said::Note(text)) => tracing::info!(guard = child.id(), "{text}"),
             Some(said) => {
                 done |= said.is_last();
@@ -316,11 +334,13 @@ fn listen(mut child: Child, output: ChildStdout, order: &Order, send: &Sender<He
         Task::Pause { programs, .. } => programs.as_slice(),
         Task::Command { .. } => &[],
     };
-    let released = left::let_go_of(&order.records, &order.task, programs, LOST_LIMIT);
+    let left = left::let_go_of(&order.records, &order.task, programs, LOST_LIMIT);
     if !done {
+        let released = left == Left::Nothing;
         let _ = send.send(Heard::Lost { released });
     }
-    if !left::release_one(&order.records, &order.task, programs, LOST_LIMIT) {
-        tracing::error!("what a guard held is not let go of; recovery goes on with it");
+    if let Left::Held(reason) = left::release_one(&order.records, &order.task, programs, LOST_LIMIT)
+    {
+        tracing::error!("what a guard held is not let go of; recovery goes on with it: {reason}");
     }
 }

@@ -28,11 +28,22 @@ enum Standing {
     Watched,
     /// Something is held, or that cannot be told.
     Held(String),
+    /// Only a hand can help: waiting changes nothing.
+    Stuck(String),
+}
+
+/// What was left by one task, and how that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Left {
+    /// No dead guard holds anything of it.
+    Nothing,
+    /// Something of it may be held still; why, in words.
+    Held(String),
 }
 
 /// Lets go of all that guards have left, looking again until there is no record any more or
-/// `patience` has passed. True when nothing is held by a dead guard. Calls `at_rest` as soon as that
-/// is so.
+/// `patience` has passed. True when nothing is held by a dead guard. Calls `at_rest` as soon as there
+/// is nothing more to wait for.
 pub(super) fn release_all(
     folder: &Path,
     programs: &[PathBuf],
@@ -44,8 +55,9 @@ pub(super) fn release_all(
     let mut told = Vec::new();
     loop {
         let mut held = Vec::new();
+        let mut stuck = Vec::new();
         let found = record::look(folder).unwrap_or_else(|error| {
-            held.push(format!("cannot look at {}: {error}", folder.display()));
+            stuck.push(record::no_folder(folder, &error));
             Found::default()
         });
         // Until the guard is done, or turns out to be dead.
@@ -55,22 +67,24 @@ pub(super) fn release_all(
                 Standing::Over => {}
                 Standing::Watched => watched = true,
                 Standing::Held(reason) => held.push(reason),
+                Standing::Stuck(reason) => stuck.push(reason),
             }
         }
-        let at_peace = held.is_empty();
-        if at_peace {
+        let waited_for = !held.is_empty();
+        let at_peace = held.is_empty() && stuck.is_empty();
+        // Each trouble once, not twice a second.
+        for reason in held.into_iter().chain(stuck) {
+            if !told.contains(&reason) {
+                tracing::warn!("{reason}");
+                told.push(reason);
+            }
+        }
+        if !waited_for {
             if let Some(at_rest) = at_rest.take() {
                 at_rest();
             }
             if !watched {
-                return true;
-            }
-        }
-        // Each trouble once, not twice a second.
-        for reason in held {
-            if !told.contains(&reason) {
-                tracing::warn!("{reason}");
-                told.push(reason);
+                return at_peace;
             }
         }
         if Instant::now() >= deadline {
@@ -81,13 +95,13 @@ pub(super) fn release_all(
 }
 
 /// Lets go of what one task has left, and waits until its record is gone or `patience` has passed.
-/// True when no dead guard has one any more.
+/// Does not wait for what only a hand can mend.
 pub(super) fn release_one(
     folder: &Path,
     task: &Task,
     programs: &[PathBuf],
     patience: Duration,
-) -> bool {
+) -> Left {
     repeat(folder, task, programs, patience, |standing| {
         matches!(standing, Standing::Over)
     })
@@ -99,7 +113,7 @@ pub(super) fn let_go_of(
     task: &Task,
     programs: &[PathBuf],
     patience: Duration,
-) -> bool {
+) -> Left {
     repeat(folder, task, programs, patience, |standing| {
         !matches!(standing, Standing::Held(_))
     })
@@ -111,26 +125,35 @@ fn repeat(
     programs: &[PathBuf],
     patience: Duration,
     enough: impl Fn(&Standing) -> bool,
-) -> bool {
+) -> Left {
     let deadline = Instant::now() + patience;
+    let mut told = None;
     loop {
-        match record::left_behind_of(folder, task) {
-            Ok(None) => return true,
-            Ok(Some(record)) => {
-                let standing = release(record, programs);
-                if let Standing::Held(reason) = &standing {
+        let standing = match record::left_behind_of(folder, task) {
+            Ok(None) => return Left::Nothing,
+            Ok(Some(record)) => release(record, programs),
+            Err(error) => Standing::Stuck(record::not_opened(folder, task, &error)),
+        };
+        let reason = match &standing {
+            Standing::Over => None,
+            Standing::Watched => Some(format!(
+                "a pause call of {}, whose guard was killed, may still be carried out",
+                record::path_of(folder, task).display()
+            )),
+            Standing::Held(reason) | Standing::Stuck(reason) => {
+                if told.as_ref() != Some(reason) {
                     tracing::warn!("{reason}");
+                    told = Some(reason.clone());
                 }
-                if enough(&standing) {
-                    return true;
-                }
+                Some(reason.clone())
             }
-            Err(error) => tracing::warn!("cannot look at {}: {error}", folder.display()),
+        };
+        match (standing, reason) {
+            (Standing::Stuck(reason), _) => return Left::Held(reason),
+            (standing, _) if enough(&standing) => return Left::Nothing,
+            (_, Some(reason)) if Instant::now() >= deadline => return Left::Held(reason),
+            _ => thread::sleep(REST),
         }
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(REST);
     }
 }
 
@@ -139,9 +162,7 @@ fn release(mut record: Record, programs: &[PathBuf]) -> Standing {
     let content = match record.read() {
         Ok(Some(content)) => content,
         Ok(None) => return over(record),
-        Err(error) => {
-            return Standing::Held(format!("cannot read the pause record {path}: {error}"));
-        }
+        Err(error) => return Standing::Stuck(record::unreadable(record.path(), &error)),
     };
     let now = record::monotonic();
     if content.boot != record::boot_id() || content.monotonic > now {
@@ -220,7 +241,10 @@ fn over(record: Record) -> Standing {
     let path = record.path().display().to_string();
     match record.remove() {
         Ok(()) => Standing::Over,
-        Err(error) => Standing::Held(format!("cannot remove the pause record {path}: {error}")),
+        Err(error) => Standing::Stuck(format!(
+            "cannot remove the pause record {path}, of which nothing is held any more: {error}. \
+             Remove it by hand"
+        )),
     }
 }
 

@@ -103,6 +103,8 @@ pub enum Said {
     Refused(Refusal, String),
     /// For people: it belongs into the answer.
     Warning(String),
+    /// For the log alone, as a warning: something is wrong with the node, for every guard.
+    Caution(String),
     /// For the log alone.
     Note(String),
 }
@@ -156,6 +158,7 @@ impl fmt::Display for Said {
                 write!(formatter, "refused {word} {}", one_line(text))
             }
             Said::Warning(text) => write!(formatter, "warning {}", one_line(text)),
+            Said::Caution(text) => write!(formatter, "caution {}", one_line(text)),
             Said::Note(text) => write!(formatter, "note {}", one_line(text)),
         }
     }
@@ -185,6 +188,7 @@ impl Said {
                 Some(Said::Refused(*refusal, text.to_owned()))
             }
             "warning" => Some(Said::Warning(rest.to_owned())),
+            "caution" => Some(Said::Caution(rest.to_owned())),
             "note" => Some(Said::Note(rest.to_owned())),
             _ => None,
         }
@@ -208,7 +212,8 @@ mod tests {
             Said::Held(Duration::from_micros(123_456_789)),
             Said::LetGo(Duration::from_micros(7)),
             Said::Warning("xm list: no answer".to_owned()),
-            Said::Note("the kernel may kill it".to_owned()),
+            Said::Caution("the kernel may kill it".to_owned()),
+            Said::Note("no session".to_owned()),
         ];
         for cause in [
             Cause::Released,

@@ -26,7 +26,7 @@
 //! | `letting-go <cause>` | from now on not held for certain: `released`, `hung-up`, `signal <number>`, `expired`, `failed`, `undone` (not paused any more when it was released) |
 //! | `let-go <time>` | seen not to be held any more; so long was held, at most. Last word |
 //! | `refused <kind> <text>` | nothing is held: `not-here`, `not-running`, `paused-before`, `failed`, `command-failed`. Last word |
-//! | `warning <text>`, `note <text>` | for people: for the answer and the log; for the log alone |
+//! | `warning <text>`, `caution <text>`, `note <text>` | for people: for the answer and the log; for the log alone, as a warning that is said once; for the log alone |
 //!
 //! What was cloned between `held` and a `letting-go released` is of one moment.
 //!
@@ -52,7 +52,8 @@
 //! The [record] lies beside `db_file` and is locked as long as its guard lives. Whoever
 //! finds one that is not locked lets go in the guard's place: the daemon that started it, at once;
 //! a daemon that starts, before anything else; each recovery tick. A record of another boot is
-//! about a domain that is gone.
+//! about a domain that is gone. One that is damaged names no domain for certain: nothing is let go
+//! of because of it, requests for its machine are refused at once, and `GET /node` says what to do.
 //!
 //! Only what ran, and what we paused, is unpaused. A domain that somebody else had paused before is
 //! left as it is.
@@ -69,6 +70,7 @@ mod pausing;
 mod process;
 mod record;
 mod toolstack;
+mod trouble;
 mod watch;
 
 pub use guards::{Guards, SUBCOMMAND};

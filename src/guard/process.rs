@@ -43,8 +43,9 @@ pub fn run() -> ExitCode {
         mouth.say(&Said::Note(format!("no session of its own: {error}")));
     }
     if let Err(error) = fs::write("/proc/self/oom_score_adj", "-1000") {
-        mouth.say(&Said::Note(format!(
-            "the kernel may kill it where memory runs out: {error}"
+        mouth.say(&Said::Caution(format!(
+            "the kernel may kill the guards of paused machines where memory runs out, since their \
+             oom_score_adj cannot be set ({error}); the daemon would let go in their place"
         )));
     }
     mouth.say(&Said::Ready);

@@ -121,12 +121,7 @@ impl Record {
     /// # Errors
     /// The file system's; [`io::ErrorKind::InvalidData`] for a whole line that is no content.
     pub(super) fn read(&mut self) -> io::Result<Option<Content>> {
-        let mut line = Vec::new();
-        (&self.file).take(1 << 20).read_to_end(&mut line)?;
-        if !line.ends_with(b"\n") {
-            return Ok(None);
-        }
-        Ok(Some(serde_json::from_slice(&line)?))
+        content_of(&self.file)
     }
 
     /// Removes it: nothing is held any more.
@@ -161,6 +156,15 @@ impl Record {
             _lock: lock,
         }))
     }
+}
+
+fn content_of(file: &File) -> io::Result<Option<Content>> {
+    let mut line = Vec::new();
+    file.take(1 << 20).read_to_end(&mut line)?;
+    if !line.ends_with(b"\n") {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
 }
 
 /// What a look into the folder finds.
@@ -199,7 +203,7 @@ pub(super) fn look(folder: &Path) -> io::Result<Found> {
             if age.is_ok_and(|age| age > FRESH_FOR) {
                 record.remove()?;
             }
-        } else if name.starts_with("pause-") || name.starts_with("command-") {
+        } else if is_named_so(&name) {
             found.left.push(record);
         }
     }
@@ -211,7 +215,55 @@ pub(super) fn look(folder: &Path) -> io::Result<Found> {
 /// # Errors
 /// The file system's.
 pub(super) fn left_behind_of(folder: &Path, task: &Task) -> io::Result<Option<Record>> {
-    Record::lock(&folder.join(name_of(task)))
+    Record::lock(&path_of(folder, task))
+}
+
+/// Where the record of a task lies, where there is one.
+pub(super) fn path_of(folder: &Path, task: &Task) -> PathBuf {
+    folder.join(name_of(task))
+}
+
+/// Whether this is how records are named.
+pub(super) fn is_named_so(name: &str) -> bool {
+    name.starts_with("pause-") || name.starts_with("command-")
+}
+
+/// Reads what a record says without taking it: it may be a living guard's.
+///
+/// # Errors
+/// As [`Record::read`] has.
+pub(super) fn peek(path: &Path) -> io::Result<Option<Content>> {
+    content_of(&File::open(path)?)
+}
+
+/// What is said of a record that cannot be understood. It names no machine for certain, so nothing
+/// is let go of because of it.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!(
+        "the pause record {} cannot be read ({error}), so whether a machine is still held because \
+         of it cannot be told. See that the machine of that name runs (`xm list` shows \"p\" for one \
+         that is paused, `xm unpause` ends that), or run after_snapshot for a record of commands; \
+         then remove the file",
+        path.display()
+    )
+}
+
+/// What is said where a task's record cannot be opened.
+pub(super) fn not_opened(folder: &Path, task: &Task, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotADirectory {
+        return no_folder(folder, error);
+    }
+    unreadable(&path_of(folder, task), error)
+}
+
+/// What is said of a place of the records that is none.
+pub(super) fn no_folder(folder: &Path, error: &io::Error) -> String {
+    format!(
+        "{} is where pause records are kept, and cannot be used: {error}. No machine can be held \
+         for a snapshot until it is a directory that this program can write to; moved away, it is \
+         made anew",
+        folder.display()
+    )
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

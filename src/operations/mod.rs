@@ -2,6 +2,7 @@
 
 pub mod check_config;
 pub mod demo;
+mod instance;
 pub mod log;
 pub mod purge;
 pub mod random_numbers;

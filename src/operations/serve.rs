@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::instance::Instance;
 use super::log::Log;
 use super::random_numbers;
 use crate::config::{self, Config, Loaded, secret};
@@ -55,6 +56,7 @@ fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
     // Before anything can go wrong: a guest may be standing still.
     let programs = toolstack(config).programs();
     Guards::new(&config.db_file).release_left(programs, RELEASE_AT_START);
+    let _instance = Instance::claim(&config.db_file)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -35,6 +35,9 @@ pub struct Inventory {
     /// All that is wrong, with each machine and with the folders that hold them, in words for
     /// people.
     pub warnings: Vec<String>,
+    /// Folders that are named like machines and have no vm.cfg: left behind by OVM, or by a vm.cfg
+    /// that was lost.
+    pub without_config: Vec<PathBuf>,
 }
 
 impl Inventory {
@@ -109,10 +112,16 @@ impl NodeFiles {
             }
             let directory = repository.mount_point.join("VirtualMachines");
             match list(&directory) {
-                Ok(ids) => inventory.vms.extend(
-                    ids.into_iter()
-                        .filter_map(|id| read_vm(&directory, id, &repository.id)),
-                ),
+                Ok(ids) => {
+                    for id in ids {
+                        let folder = directory.join(&id);
+                        match read_vm(&directory, id, &repository.id) {
+                            Some(vm) => inventory.vms.push(vm),
+                            None if folder.is_dir() => inventory.without_config.push(folder),
+                            None => {}
+                        }
+                    }
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => inventory
                     .warnings

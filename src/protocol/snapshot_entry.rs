@@ -9,7 +9,7 @@ use super::Consistency;
 pub struct SnapshotEntry {
     /// Its id.
     pub id: Uuid,
-    /// The machine that it is of; null for a folder that belongs to none that is known.
+    /// The machine that it is of; null where that is not known.
     pub vm_id: Option<String>,
     /// Whether it can be used.
     pub state: SnapshotState,
@@ -54,4 +54,9 @@ pub enum SnapshotState {
     Broken,
     /// A folder that has no manifest and no machine.
     Unmatched,
+    /// Its manifest cannot be read: damaged, or of a later release. It is left alone.
+    Unreadable,
+    /// In an answer of a later release: what this one does not know.
+    #[serde(other)]
+    Other,
 }

@@ -1,7 +1,9 @@
 //! What a client may say when it asks for a snapshot, and what it may change later.
 
+use std::fmt;
 use std::time::Duration;
 
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::duration;
@@ -78,24 +80,73 @@ impl Serialize for Lifetime {
 
 impl<'de> Deserialize<'de> for Lifetime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lifetime, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Seconds(u64),
-            Text(String),
+        deserializer.deserialize_any(LifetimeForm)
+    }
+}
+
+/// What a lifetime may look like.
+struct LifetimeForm;
+
+impl LifetimeForm {
+    fn refuse<E: serde::de::Error>(reason: impl fmt::Display) -> E {
+        E::custom(format!(
+            "expires_in is a whole number of seconds or a duration such as \"36h\": {reason}"
+        ))
+    }
+}
+
+impl<'de> Visitor<'de> for LifetimeForm {
+    type Value = Lifetime;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a whole number of seconds or a duration such as \"36h\"")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<Lifetime, E> {
+        Ok(Lifetime(Duration::from_secs(seconds)))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Lifetime, E> {
+        let seconds = u64::try_from(seconds).map_err(|_| Self::refuse("it is negative"))?;
+        self.visit_u64(seconds)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<Lifetime, E> {
+        Err(Self::refuse(if seconds < 0.0 {
+            "it is negative"
+        } else if seconds.fract() > 0.0 {
+            "its seconds are not whole"
+        } else {
+            "it is written with a point or an exponent, or is too large"
+        }))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Lifetime, E> {
+        let long = duration::parse(text).map_err(Self::refuse)?;
+        if long.subsec_nanos() == 0 {
+            return Ok(Lifetime(long));
         }
-        let refuse = |reason: &dyn std::fmt::Display| {
-            serde::de::Error::custom(format!(
-                "expires_in is a number of seconds or a duration such as \"36h\": {reason}"
-            ))
-        };
-        match Form::deserialize(deserializer) {
-            Ok(Form::Seconds(seconds)) => Ok(Lifetime(Duration::from_secs(seconds))),
-            Ok(Form::Text(text)) => duration::parse(&text)
-                .map(|long| Lifetime(Duration::from_secs(long.as_secs())))
-                .map_err(|error| refuse(&error)),
-            Err(_) => Err(refuse(&"it is neither")),
-        }
+        Err(Self::refuse(if long < Duration::from_secs(1) {
+            "it is shorter than 1 s"
+        } else {
+            "its seconds are not whole"
+        }))
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Lifetime, E> {
+        Err(Self::refuse("it is neither"))
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Lifetime, E> {
+        Err(Self::refuse("it is neither"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Lifetime, A::Error> {
+        Err(Self::refuse("it is neither"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Lifetime, A::Error> {
+        Err(Self::refuse("it is neither"))
     }
 }
 
@@ -134,9 +185,25 @@ mod tests {
     fn a_lifetime_is_seconds_or_text() {
         assert_eq!(lifetime("90").unwrap(), Duration::from_secs(90));
         assert_eq!(lifetime("\"36h\"").unwrap(), Duration::from_secs(36 * 3600));
-        for bad in ["-1", "1.5", "true", "\"\"", "\"3 days\"", "\"-1h\"", "[]"] {
+        for (bad, why) in [
+            ("-1", "negative"),
+            ("-1.5", "negative"),
+            ("1.5", "not whole"),
+            ("\"1h1.5s\"", "not whole"),
+            ("\"500ms\"", "shorter than 1 s"),
+            ("1e3", "exponent"),
+            ("99999999999999999999", "too large"),
+            ("true", "neither"),
+            ("null", "neither"),
+            ("[1]", "neither"),
+            ("{\"s\": 1}", "neither"),
+            ("\"\"", "empty"),
+            ("\"3 days\"", "unit"),
+            ("\"-1h\"", "negative"),
+        ] {
             let error = lifetime(bad).unwrap_err().to_string();
-            assert!(error.contains("expires_in"), "{bad}: {error}");
+            assert!(error.starts_with("expires_in is"), "{bad}: {error}");
+            assert!(error.contains(why), "{bad}: {error}");
         }
     }
 

@@ -11,7 +11,8 @@ use super::query::SpaceQuery;
 use super::state::{Shared, in_turn};
 use crate::protocol;
 
-/// `GET /api/v1/snapshots`, oldest first, then the folders that belong to no machine.
+/// `GET /api/v1/snapshots`, oldest first, then those that cannot be read, and the folders
+/// that belong to no machine.
 pub(super) async fn list(
     State(app): State<Shared>,
     Parameters(query): Parameters<SpaceQuery>,
@@ -27,8 +28,11 @@ pub(super) async fn list(
             let exclusive = with_space.then(|| snapshot.exclusive_bytes()).flatten();
             present::entry(snapshot, now, exclusive)
         });
+        let unreadable = app.snapshots.unreadable(&repositories)?;
         let unmatched = app.snapshots.unmatched();
-        let entries = known.chain(unmatched.iter().map(present::unmatched_entry));
+        let entries = known
+            .chain(unreadable.iter().map(present::unreadable_entry))
+            .chain(unmatched.iter().map(present::unmatched_entry));
         Ok::<_, ApiError>(Json(entries.collect()))
     })
     .await

@@ -145,7 +145,9 @@ fn describe(error: &serde_json::Error) -> String {
                 "unknown variant",
                 "expires_in",
             ];
-            if HARMLESS.iter().any(|start| said.starts_with(start)) {
+            if let Some(name_and_place) = said.strip_prefix("duplicate field ") {
+                format!("a field is there twice: {name_and_place}")
+            } else if HARMLESS.iter().any(|start| said.starts_with(start)) {
                 said
             } else {
                 format!("a value of a wrong type at {place}")
@@ -222,6 +224,7 @@ mod tests {
             "\"hunter2\"",
             r#"{"username":{"hunter2":1},"password":"hunter2"}"#,
             r#"{"username":"a"}"#,
+            r#"{"username":"a","password":"hunter2","password":"hunter2"}"#,
             r#"{"username":"a","password":"hunter2"} hunter2"#,
         ] {
             let error = read(Body::from(body)).await.unwrap_err();

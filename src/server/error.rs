@@ -102,12 +102,15 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         | SnapshotError::Changed { .. }
         | SnapshotError::Broken { .. }
         | SnapshotError::Unreadable { .. }
+        | SnapshotError::Left { .. }
         | SnapshotError::Adopted { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. }
         | SnapshotError::NotNow { .. }
         | SnapshotError::NotOneMoment { .. }
         | SnapshotError::Busy { .. }
-        | SnapshotError::GivenUp { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        | SnapshotError::GivenUp { .. }
+        | SnapshotError::Stalled { .. }
+        | SnapshotError::Unanswered { .. } => StatusCode::SERVICE_UNAVAILABLE,
         SnapshotError::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
         SnapshotError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE

@@ -31,9 +31,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Query::from_request_parts(parts, state)
-            .await
-            .map(|Query(parameters)| Parameters(parameters))
-            .map_err(|rejection| ApiError::BadRequest(rejection.body_text()))
+        let rejected = match Query::from_request_parts(parts, state).await {
+            Ok(Query(parameters)) => return Ok(Parameters(parameters)),
+            Err(rejection) => rejection.body_text(),
+        };
+        // All parameters are text that may be absent: only two of one name cannot be read.
+        let given = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let names: Vec<String> = given.map_or_else(
+            |_| Vec::new(),
+            |Query(pairs)| pairs.into_iter().map(|(name, _)| name).collect(),
+        );
+        let twice = names.iter().enumerate().find(|(at, name)| {
+            // One that nobody knows may be there as often as it likes.
+            names[..*at].contains(name) && rejected.contains(&format!("`{name}`"))
+        });
+        Err(ApiError::BadRequest(match twice {
+            Some((_, name)) => format!("the parameter {name} is there twice; give it once"),
+            None => "the parameters behind the question mark cannot be read".to_owned(),
+        }))
     }
 }

@@ -16,6 +16,7 @@ pub(super) async fn show(State(app): State<Shared>) -> Result<Json<protocol::Nod
         let (repositories, mut warnings) = app.files.look_at_repositories();
         warnings.extend(app.files.inventory(&repositories).warnings);
         warnings.extend(domains.doubt().map(str::to_owned));
+        warnings.extend(app.snapshots.pause_trouble());
         warnings.extend(app.snapshots.refresh(&repositories)?);
         for snapshot in app.snapshots.indexed(&repositories, None)? {
             match &snapshot.standing {

@@ -12,6 +12,7 @@ use crate::ovm::repository::{Mount, Repository};
 use crate::protocol;
 use crate::snapshots::{
     Ability, Comparison, DiskComparison, DiskVerdict, Need, Snapshot, Standing, UnmatchedFolder,
+    UnreadableSnapshot,
 };
 
 /// A virtual machine with what is known of its disks and snapshots.
@@ -217,6 +218,27 @@ pub(super) fn unmatched_entry(folder: &UnmatchedFolder) -> protocol::SnapshotEnt
         node: None,
         disks: folder.files.clone(),
         size: folder.size,
+        exclusive_bytes: None,
+    }
+}
+
+/// A snapshot of which only the place is known, in the list of all.
+pub(super) fn unreadable_entry(snapshot: &UnreadableSnapshot) -> protocol::SnapshotEntry {
+    let directory = snapshot.directory.display();
+    protocol::SnapshotEntry {
+        id: snapshot.id,
+        vm_id: snapshot.vm_id.clone(),
+        state: protocol::SnapshotState::Unreadable,
+        reason: Some(format!("{directory}: {}", snapshot.reason)),
+        created_at: None,
+        age_seconds: None,
+        label: None,
+        expires_at: None,
+        consistency: protocol::Consistency::None,
+        adopted: false,
+        node: None,
+        disks: Vec::new(),
+        size: 0,
         exclusive_bytes: None,
     }
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
-use super::body_limit::{read_json_body, read_json_body_if_any};
+use super::body_limit::read_json_body_if_any;
 use super::error::ApiError;
 use super::extract::{Ids, Parameters};
 use super::query::SnapshotQuery;
@@ -95,7 +95,8 @@ pub(super) async fn change(
     Ids((name, id)): Ids<(String, String)>,
     request: Request,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
-    let change: protocol::SnapshotChange = read_json_body(request, &app.body).await?;
+    // Without a body nothing is changed, which is refused as such.
+    let change: protocol::SnapshotChange = read_json_body_if_any(request, &app.body).await?;
     let change = Change::of(change, Timestamp::now())?;
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
@@ -131,14 +132,22 @@ pub(super) async fn delete(
     .await
 }
 
-/// `DELETE …/snapshots`: all of that machine.
+/// `DELETE …/snapshots`: all of that machine. It is an error that one cannot be read.
 pub(super) async fn delete_all(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
 ) -> Result<StatusCode, ApiError> {
     in_turn(app.snapshots.turn(), move |turn| {
-        let (vm_id, _) = snapshots_of(&app, &name)?;
+        let vm_id = match snapshots_of(&app, &name) {
+            Ok((vm_id, _)) => vm_id,
+            Err(unknown) => {
+                // Nor is it known by what cannot be read.
+                app.snapshots.see_that_none_is_left(&name)?;
+                return Err(unknown);
+            }
+        };
         app.snapshots.delete_all(&vm_id, turn)?;
+        app.snapshots.see_that_none_is_left(&vm_id)?;
         tracing::info!(vm = vm_id, "all snapshots deleted");
         Ok::<_, ApiError>(StatusCode::OK)
     })

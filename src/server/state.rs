@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::body_limit::BodyLimits;
 use super::error::ApiError;
@@ -62,12 +62,16 @@ const LENIENCE: Duration = Duration::from_secs(10);
 /// The same for one that hangs in a call for a lock: there is nothing more to hope for.
 const LENIENCE_AT_LOCK: Duration = Duration::from_secs(1);
 
+/// How often to look whether an operation takes too long.
+const GLANCE: Duration = Duration::from_millis(250);
+
 /// The same for work that may wait, for a lock or a file system, and is not waited for without end.
-/// Work that says [`Turn::take`] is waited for from then on; before, it is given up and finds out
-/// when its turn comes.
+/// Work that says [`Turn::take`] is waited for from then on, unless a [step](Turn::step) of it hangs;
+/// before, it is given up and finds out when its turn comes.
 ///
 /// # Errors
-/// What `work` gives; [`SnapshotError::GivenUp`].
+/// What `work` gives; [`SnapshotError::GivenUp`], [`SnapshotError::Stalled`],
+/// [`SnapshotError::Unanswered`].
 pub(super) async fn in_turn<T, E>(
     turn: Turn,
     work: impl FnOnce(&Turn) -> Result<T, E> + Send + 'static,
@@ -78,21 +82,25 @@ where
 {
     let turn = Arc::new(turn);
     let own = turn.clone();
+    let begun = Instant::now();
     let mut done = Box::pin(blocking(move || work(&own)));
     let given_up = |lenience: Duration| SnapshotError::GivenUp {
         seconds: (turn.patience() + lenience).as_secs(),
     };
-    let limit = turn.patience() + LENIENCE_AT_LOCK;
-    if let Ok(done) = tokio::time::timeout(limit, &mut done).await {
-        return done;
-    }
-    if turn.give_up_at_lock() {
-        return Err(given_up(LENIENCE_AT_LOCK).into());
-    }
-    match tokio::time::timeout(LENIENCE - LENIENCE_AT_LOCK, &mut done).await {
-        Ok(done) => done,
-        Err(_) if turn.give_up() => Err(given_up(LENIENCE).into()),
-        Err(_) => done.await,
+    loop {
+        if let Ok(done) = tokio::time::timeout(GLANCE, &mut done).await {
+            return done;
+        }
+        if let Some(stalled) = turn.overdue() {
+            return Err(stalled.into());
+        }
+        let waited = begun.elapsed().saturating_sub(turn.patience());
+        if waited >= LENIENCE && turn.give_up() {
+            return Err(given_up(LENIENCE).into());
+        }
+        if waited >= LENIENCE_AT_LOCK && turn.give_up_at_lock() {
+            return Err(given_up(LENIENCE_AT_LOCK).into());
+        }
     }
 }
 

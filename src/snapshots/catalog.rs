@@ -44,6 +44,8 @@ struct Index {
     in_memory: Option<String>,
 }
 
+/// What `PRAGMA application_id` says of an index, whatever its schema: "covm".
+const APPLICATION: i64 = 0x636F_766D;
 /// What `PRAGMA user_version` says of the schema below.
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = "
@@ -58,6 +60,7 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
     CREATE INDEX copy_by_vm ON copy (vm);
     PRAGMA user_version = 1;
+    PRAGMA application_id = 0x636F766D;
 ";
 
 impl Catalog {
@@ -65,7 +68,8 @@ impl Catalog {
     /// filled again from the repositories.
     ///
     /// # Errors
-    /// [`SnapshotError::CatalogShared`] on a cluster or network file system; SQLite's own.
+    /// [`SnapshotError::CatalogShared`] on a cluster or network file system;
+    /// [`SnapshotError::CatalogForeign`] for somebody else's file; SQLite's own.
     pub fn open(path: &Path) -> Result<Catalog, SnapshotError> {
         let directory = path
             .parent()
@@ -97,7 +101,12 @@ impl Catalog {
             source,
         };
         let index = match connection {
-            Ok(connection) => Index {
+            Ok(None) => {
+                return Err(SnapshotError::CatalogForeign {
+                    path: path.to_owned(),
+                });
+            }
+            Ok(Some(connection)) => Index {
                 connection,
                 in_memory: None,
             },
@@ -323,9 +332,13 @@ fn copy_of(snapshot: Uuid, row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<C
     }))
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+/// None for a database that is not ours, which is not changed.
+fn open(path: &Path) -> rusqlite::Result<Option<Connection>> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(10))?;
+    if is_foreign(&connection)? {
+        return Ok(None);
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // The index can be rebuilt: losing its last rows to a power cut costs a directory listing.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -342,7 +355,19 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
         return Err(rusqlite::Error::SqliteFailure(code, Some(verdict)));
     }
-    Ok(connection)
+    Ok(Some(connection))
+}
+
+/// Whether a database holds something, and nothing that an index has.
+fn is_foreign(connection: &Connection) -> rusqlite::Result<bool> {
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let (all, ours): (i64, i64) = connection.query_row(
+        "SELECT count(*), count(CASE WHEN name = 'copy' THEN 1 END) FROM sqlite_schema",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(application != APPLICATION && all > 0 && ours == 0)
 }
 
 /// Whatever another release has in its schema.

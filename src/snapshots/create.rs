@@ -10,7 +10,8 @@
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -23,6 +24,7 @@ use super::probe::Ability;
 use super::seal;
 use super::shelf::Shelf;
 use super::snapshot::{Snapshot, Standing};
+use super::stall::Rates;
 use super::turn::Turn;
 use super::wish::Wish;
 use super::{Snapshots, delete};
@@ -66,8 +68,8 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`SnapshotError::Incompatible`], [`SnapshotError::NoSpace`], [`SnapshotError::Busy`],
-    /// [`SnapshotError::GivenUp`], [`SnapshotError::KeyUsed`], [`SnapshotError::TooMany`], and the
-    /// file system's.
+    /// [`SnapshotError::GivenUp`], [`SnapshotError::Stalled`], [`SnapshotError::KeyUsed`],
+    /// [`SnapshotError::TooMany`], and the file system's.
     pub fn create(
         &self,
         subject: &Subject,
@@ -95,8 +97,16 @@ impl Snapshots {
                 Some(same) => Ok(Some(same)),
                 None => {
                     turn.take()?;
-                    self.fill(&mut manifest, subject, wish, &sources)?;
+                    let manifests = others.iter().rev().map(|one| &one.manifest);
+                    let pace = Pace {
+                        turn,
+                        rates: Rates::of(manifests),
+                        margin: self.settings.storage_timeout,
+                    };
+                    self.fill(&mut manifest, subject, wish, &sources, &pace)?;
+                    pace.publishes(manifest.id)?;
                     publish(&mut manifest, &repositories, &self.faults)?;
+                    turn.stepped();
                     Ok(None)
                 }
             });
@@ -107,6 +117,14 @@ impl Snapshots {
                 return Ok(same);
             }
             Err(error) => {
+                if matches!(error, SnapshotError::Stalled { .. }) {
+                    // Whoever asked has gone.
+                    tracing::warn!(
+                        snapshot = %manifest.id,
+                        vm = manifest.vm_id,
+                        "what hung has ended; nobody waits for it any more, so it is undone"
+                    );
+                }
                 undo(&manifest, &repositories, &self.faults);
                 return Err(error);
             }
@@ -307,22 +325,30 @@ impl Snapshots {
         subject: &Subject,
         wish: &Wish,
         sources: &[Source<'_>],
+        pace: &Pace<'_>,
     ) -> Result<(), SnapshotError> {
         let mut ready = Vec::new();
+        let mut extents = Vec::new();
         for source in sources {
             let target = Shelf::of(&source.disk.repository.mount_point)
                 .directory(manifest.id)
                 .join(&source.disk.name);
+            pace.touches("making", &target)?;
             let clone = reflink::prepare(source.call, &source.file, &source.disk.path, &target)
                 .map_err(SnapshotError::io("cannot make", &target))?;
-            ready.push((clone, target));
             self.faults.pass(Point::CreatePrepared);
+            pace.touches("reading the extent map of", &source.disk.path)?;
+            extents.push(source.extents()?);
+            ready.push((clone, source, target));
         }
-        let moment = self.one_moment(subject, wish, sources)?;
+        pace.holds(self.settings.max_pause + self.settings.command_timeout * 2)?;
+        let moment = self.one_moment(subject, wish, sources, &extents)?;
         // Nothing but the kernel's own work stands between one disk's moment and the next.
         let clones: Result<Vec<_>, SnapshotError> = ready
             .into_iter()
-            .map(|(clone, target)| {
+            .zip(&extents)
+            .map(|((clone, source, target), extents)| {
+                pace.clones(source, *extents, &target)?;
                 let cloned = clone
                     .run()
                     .map_err(SnapshotError::io("cannot clone to", &target))?;
@@ -330,10 +356,13 @@ impl Snapshots {
                 Ok((cloned, target))
             })
             .collect();
+        let stalled = pace.holds(self.settings.command_timeout);
         let outcome = moment.over();
+        stalled?;
         let clones = clones?;
         outcome?.note(manifest);
         for (disk, ((clone, held), target)) in manifest.disks.iter_mut().zip(clones) {
+            pace.touches("writing out and sealing", &target)?;
             let sealed = seal::seal(&clone, &target, self.settings.immutable)?;
             disk.size = sealed.identity.size;
             disk.extents = sealed.extents;
@@ -349,6 +378,45 @@ impl Snapshots {
             }
         }
         Ok(())
+    }
+}
+
+/// What taking a snapshot does, step by step, and how long each may take where storage answers.
+struct Pace<'p> {
+    turn: &'p Turn,
+    rates: Rates,
+    margin: Duration,
+}
+
+impl Pace<'_> {
+    fn touches(&self, what: &str, path: &Path) -> Result<(), SnapshotError> {
+        let what = format!("{what} {}", path.display());
+        self.turn.step(what, self.margin)
+    }
+
+    fn holds(&self, most: Duration) -> Result<(), SnapshotError> {
+        let what = "holding the machine, or letting go of it";
+        self.turn.step(what, self.margin + most)
+    }
+
+    fn clones(
+        &self,
+        source: &Source<'_>,
+        extents: u64,
+        target: &Path,
+    ) -> Result<(), SnapshotError> {
+        let most = self.rates.most(&source.disk.repository.id, extents);
+        let what = format!(
+            "cloning {} to {}",
+            source.disk.path.display(),
+            target.display()
+        );
+        self.turn.step(what, self.margin.saturating_add(most))
+    }
+
+    fn publishes(&self, id: Uuid) -> Result<(), SnapshotError> {
+        let what = format!("writing the manifest of snapshot {id}");
+        self.turn.last_step(id, what, self.margin)
     }
 }
 

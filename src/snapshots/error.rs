@@ -81,6 +81,16 @@ pub enum SnapshotError {
         /// Where it lies.
         directory: PathBuf,
     },
+    /// All were to be deleted, and some cannot be read.
+    #[error(
+        "the other snapshots of VM {vm_id} are deleted, but these have no manifest that this version can read, so they are left alone: {left}. Remove their folders by hand, after `chattr -i` on the files in them"
+    )]
+    Left {
+        /// The VM.
+        vm_id: String,
+        /// Which, where, and why.
+        left: String,
+    },
     /// It was a folder that belonged to nobody, and is a snapshot now.
     #[error(
         "{id} has got a manifest meanwhile: it is a snapshot, which is deleted through the interface"
@@ -192,6 +202,28 @@ pub enum SnapshotError {
     )]
     GivenUp {
         /// How long was waited.
+        seconds: u64,
+    },
+    /// A step of its work hangs: it undoes what it has made when it wakes.
+    #[error(
+        "no snapshot was taken: {what} has not ended within {seconds} s, so the storage below it does not answer. What was made is removed as soon as it does; until then this machine's snapshots are locked. Look at that storage, then try again"
+    )]
+    Stalled {
+        /// What hangs, on which file.
+        what: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Its last step hangs.
+    #[error(
+        "whether snapshot {id} was taken is not certain yet: {what} has not ended within {seconds} s, so the storage below it does not answer. Look at that storage, then at the list of snapshots"
+    )]
+    Unanswered {
+        /// The snapshot.
+        id: Uuid,
+        /// What hangs, on which file.
+        what: String,
+        /// How long it was waited for.
         seconds: u64,
     },
     /// The file system said no.

@@ -31,6 +31,7 @@ mod snapshot;
 mod stall;
 mod subject;
 mod turn;
+mod unreadable;
 mod walk;
 mod wish;
 
@@ -50,6 +51,7 @@ pub use recover::Recovered;
 pub use snapshot::{Snapshot, Standing};
 pub use subject::{DiskVerdict, Need, Obstacle};
 pub use turn::Turn;
+pub use unreadable::UnreadableSnapshot;
 pub use walk::{Stretch, Walk};
 pub use wish::{Change, Wish};
 

@@ -44,12 +44,13 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`SnapshotError::TooLong`], [`SnapshotError::NotOneMoment`], [`SnapshotError::Refused`]; the
-    /// catalog's, the file system's.
+    /// catalog's.
     pub(super) fn one_moment(
         &self,
         subject: &Subject,
         wish: &Wish,
         sources: &[Source<'_>],
+        extents: &[u64],
     ) -> Result<Moment, SnapshotError> {
         let wanted = wish.consistency.unwrap_or(self.settings.consistency);
         let moment = |held| Moment {
@@ -63,7 +64,7 @@ impl Snapshots {
             Consistency::Pause => self.pause_task(subject),
             Consistency::Command => Ok(self.command_task(subject)?),
         };
-        self.see_that_it_is_short(&subject.vm_id, sources)?;
+        self.see_that_it_is_short(&subject.vm_id, sources, extents)?;
         let held = task.and_then(|task| self.guards.hold(task, self.settings.max_pause));
         let refused = match held {
             Ok(hold) => return Ok(moment(Ok(hold))),
@@ -88,6 +89,12 @@ impl Snapshots {
         let toolstack = self.toolstack.as_ref();
         let programs = toolstack.map(Toolstack::programs).unwrap_or_default();
         self.guards.release_left(programs, Duration::ZERO);
+    }
+
+    /// What keeps machines from being held, and waits for a hand. Blocks.
+    #[must_use]
+    pub fn pause_trouble(&self) -> Vec<String> {
+        self.guards.trouble()
     }
 
     fn pause_task(&self, subject: &Subject) -> Result<Task, NotHeld> {

@@ -205,6 +205,34 @@ impl Shelf {
         read_manifest_in(&self.directory(id), id)
     }
 
+    /// Whose snapshot it is, as far as manifests say that which are no good otherwise: of a later
+    /// release, or with the right one waiting beside a damaged one. None where they say nothing,
+    /// different things, or are of another snapshot: a hand's copy is nobody's.
+    #[must_use]
+    pub fn owner(&self, id: Uuid) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Owned {
+            id: Uuid,
+            vm_id: String,
+        }
+        let mut owners: Vec<String> = [manifest::FILE_NAME, TOMBSTONE]
+            .into_iter()
+            .filter_map(|name| {
+                let file = open_unfollowed(&self.directory(id).join(name)).ok()?;
+                let mut bytes = Vec::new();
+                let is_file = file.metadata().ok()?.is_file();
+                file.take(if is_file { manifest::MAX_SIZE } else { 0 })
+                    .read_to_end(&mut bytes)
+                    .ok()?;
+                serde_json::from_slice::<Owned>(&bytes).ok()
+            })
+            .filter(|owned| owned.id == id)
+            .map(|owned| owned.vm_id)
+            .collect();
+        owners.dedup();
+        owners.pop().filter(|_| owners.is_empty())
+    }
+
     /// Reads the manifest of an unfinished directory.
     ///
     /// # Errors

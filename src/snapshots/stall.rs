@@ -15,6 +15,8 @@ use crate::sys::fiemap;
 /// Nanoseconds an extent, where nothing is known of a repository: more than was measured on XFS
 /// and btrfs (2 to 20 µs).
 const UNKNOWN_RATE: u64 = 25_000;
+/// So much longer than expected may a clone take before it is said to hang.
+const SEVERAL: u32 = 5;
 /// With fewer extents than this, what a clone costs anyway hides what an extent costs.
 const FEW: u64 = 100;
 /// So many of the latest clones are looked at.
@@ -44,6 +46,14 @@ impl Rates {
         Rates(rates)
     }
 
+    /// Longer than it takes, however slow the storage is, as long as it answers: several times what
+    /// it took, and what it takes where nothing is known.
+    pub(super) fn most(&self, repository: &str, extents: u64) -> Duration {
+        let unknown = Duration::from_nanos(UNKNOWN_RATE.saturating_mul(extents));
+        let expected = self.time(repository, extents).max(unknown);
+        expected.saturating_mul(SEVERAL)
+    }
+
     /// How long it takes to clone so many extents in a repository.
     fn time(&self, repository: &str, extents: u64) -> Duration {
         let rate = self.0.get(repository).copied().unwrap_or(UNKNOWN_RATE);
@@ -51,36 +61,45 @@ impl Rates {
     }
 }
 
+impl Source<'_> {
+    /// How many extents it has. Writes out the guest's dirty pages too, which the clone need not do
+    /// then.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn extents(&self) -> Result<u64, SnapshotError> {
+        fiemap::count(&self.file).map_err(SnapshotError::io(
+            "cannot read the extent map of",
+            &self.disk.path,
+        ))
+    }
+}
+
 impl Snapshots {
     /// Refuses what would hold the machine for longer than it may.
     ///
     /// # Errors
-    /// [`SnapshotError::TooLong`]; the catalog's, the file system's.
+    /// [`SnapshotError::TooLong`]; the catalog's.
     pub(super) fn see_that_it_is_short(
         &self,
         vm_id: &str,
         sources: &[Source<'_>],
+        extents: &[u64],
     ) -> Result<(), SnapshotError> {
         let known = self.all(None)?;
         let mut manifests: Vec<&Manifest> = known.iter().map(|one| &one.manifest).collect();
         manifests.sort_by_key(|manifest| std::cmp::Reverse(manifest.created_at));
         let rates = Rates::of(manifests.into_iter());
         let mut expected = Duration::ZERO;
-        let mut extents = 0;
-        for source in sources {
-            // It writes out the guest's dirty pages too, which the clone need not do then.
-            let count = fiemap::count(&source.file).map_err(SnapshotError::io(
-                "cannot read the extent map of",
-                &source.disk.path,
-            ))?;
-            extents += count;
-            expected = expected.saturating_add(rates.time(&source.disk.repository.id, count));
+        for (source, extents) in sources.iter().zip(extents) {
+            let time = rates.time(&source.disk.repository.id, *extents);
+            expected = expected.saturating_add(time);
         }
         let max_pause = self.settings.max_pause;
         if expected > max_pause {
             return Err(SnapshotError::TooLong {
                 vm_id: vm_id.to_owned(),
-                extents,
+                extents: extents.iter().sum(),
                 expected,
                 max_pause,
             });
@@ -130,6 +149,10 @@ mod tests {
         assert_eq!(rates.time("two", 10_000), Duration::from_millis(10));
         assert_eq!(rates.time("three", 10_000), Duration::from_millis(250));
         assert_eq!(rates.time("one", 0), Duration::ZERO);
+        // Faster than is known of others, and slower.
+        assert_eq!(rates.most("one", 10_000), Duration::from_millis(1250));
+        let slow = Rates::of([manifest("one", &[(1000, 100_000)])].iter());
+        assert_eq!(slow.most("one", 10_000), Duration::from_secs(5));
         assert!(rates.time("three", u64::MAX) > Duration::from_secs(1 << 30));
     }
 }

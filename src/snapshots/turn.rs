@@ -4,18 +4,59 @@
 //! inside: on a cluster file system with a dead peer even opening a file can hang until the peer is
 //! evicted. So whoever asked may give up while the operation still waits; an operation that finds
 //! itself given up when its turn has come lets go and changes nothing.
+//!
+//! An operation at work is waited for. Where storage can hang while it works, it says what it does
+//! step by step, and how long that may take: a step that lasts longer is given up too, and the
+//! operation, when it wakes, finds that at its next step and undoes what it has made.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use uuid::Uuid;
 
 use super::error::SnapshotError;
 
 /// One operation's wait.
 #[derive(Debug)]
 pub struct Turn {
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
     patience: Duration,
     deadline: Instant,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    step: Option<Step>,
+}
+
+/// What an operation at work does, and what is said where that does not end.
+#[derive(Debug)]
+struct Step {
+    what: String,
+    limit: Duration,
+    until: Instant,
+    /// The snapshot whose manifest says ready when this step ends: nothing is undone any more.
+    made: Option<Uuid>,
+}
+
+impl Step {
+    fn lasting(what: String, limit: Duration, made: Option<Uuid>) -> Step {
+        Step {
+            what,
+            limit,
+            until: Instant::now() + limit,
+            made,
+        }
+    }
+
+    fn error(&self) -> SnapshotError {
+        let (what, seconds) = (self.what.clone(), self.limit.as_secs());
+        match self.made {
+            None => SnapshotError::Stalled { what, seconds },
+            Some(id) => SnapshotError::Unanswered { id, what, seconds },
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +73,10 @@ impl Turn {
     #[must_use]
     pub fn within(patience: Duration) -> Turn {
         Turn {
-            state: Mutex::new(State::Waiting),
+            inner: Mutex::new(Inner {
+                state: State::Waiting,
+                step: None,
+            }),
             patience,
             deadline: Instant::now() + patience,
         }
@@ -59,10 +103,14 @@ impl Turn {
         result
     }
 
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn replace(&self, from: State, to: State) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state == from {
-            *state = to;
+        let mut inner = self.inner();
+        if inner.state == from {
+            inner.state = to;
         }
     }
 
@@ -71,25 +119,77 @@ impl Turn {
     /// # Errors
     /// [`SnapshotError::GivenUp`] where nobody waits for it any more: it has to leave everything as it is.
     pub fn take(&self) -> Result<(), SnapshotError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state == State::GivenUp {
+        let mut inner = self.inner();
+        if inner.state == State::GivenUp {
             return Err(SnapshotError::GivenUp {
                 seconds: self.patience.as_secs(),
             });
         }
-        *state = State::Taken;
+        inner.state = State::Taken;
         Ok(())
+    }
+
+    /// For the operation, at work: what it does next, which should not take longer than `limit`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Stalled`] where an earlier step took longer, so that nobody waits any more: it
+    /// has to undo what it has made.
+    pub fn step(&self, what: impl Into<String>, limit: Duration) -> Result<(), SnapshotError> {
+        self.next(Step::lasting(what.into(), limit, None))
+    }
+
+    /// The same for the step from which on nothing is undone: it makes this snapshot ready.
+    ///
+    /// # Errors
+    /// As [`Turn::step`].
+    pub fn last_step(
+        &self,
+        id: Uuid,
+        what: impl Into<String>,
+        limit: Duration,
+    ) -> Result<(), SnapshotError> {
+        self.next(Step::lasting(what.into(), limit, Some(id)))
+    }
+
+    fn next(&self, step: Step) -> Result<(), SnapshotError> {
+        let mut inner = self.inner();
+        match (&inner.step, inner.state) {
+            (Some(given_up), State::GivenUp) => Err(given_up.error()),
+            _ => {
+                inner.step = Some(step);
+                Ok(())
+            }
+        }
+    }
+
+    /// For the operation: the last step is over.
+    pub fn stepped(&self) {
+        self.inner().step = None;
+    }
+
+    /// For whoever waits: what there is to say where a step takes too long. The operation is given
+    /// up then.
+    #[must_use]
+    pub fn overdue(&self) -> Option<SnapshotError> {
+        let mut inner = self.inner();
+        let late = inner
+            .step
+            .as_ref()
+            .filter(|step| inner.state == State::Taken && step.until <= Instant::now())?
+            .error();
+        inner.state = State::GivenUp;
+        Some(late)
     }
 
     /// For whoever waits: true where the operation has not begun and will not; false where it is at
     /// work, which is to be waited for.
     #[must_use]
     pub fn give_up(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state == State::Taken {
+        let mut inner = self.inner();
+        if inner.state == State::Taken {
             return false;
         }
-        *state = State::GivenUp;
+        inner.state = State::GivenUp;
         true
     }
 
@@ -97,7 +197,7 @@ impl Turn {
     #[must_use]
     pub fn give_up_at_lock(&self) -> bool {
         self.replace(State::AtLock, State::GivenUp);
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) == State::GivenUp
+        self.inner().state == State::GivenUp
     }
 }
 
@@ -130,6 +230,45 @@ mod tests {
         let turn = Turn::within(Duration::ZERO);
         turn.take().unwrap();
         turn.at_lock(|| assert!(!turn.give_up_at_lock(), "it is at work"));
+    }
+
+    #[test]
+    fn a_step_that_lasts_is_given_up_and_found_so_by_the_next() {
+        let hour = Duration::from_secs(3600);
+        let turn = Turn::within(hour);
+        assert!(turn.overdue().is_none(), "it has not begun");
+        turn.take().unwrap();
+        assert!(turn.overdue().is_none(), "it is waited for");
+        turn.step("one", hour).unwrap();
+        assert!(turn.overdue().is_none());
+        turn.step("two", Duration::ZERO).unwrap();
+        let stalled = |error: &SnapshotError| matches!(error, SnapshotError::Stalled { what, .. } if what == "two");
+        assert!(stalled(&turn.overdue().unwrap()));
+        assert!(turn.overdue().is_none(), "it was said");
+        assert!(stalled(&turn.step("three", hour).unwrap_err()));
+        assert!(stalled(
+            &turn.last_step(Uuid::nil(), "four", hour).unwrap_err()
+        ));
+        turn.take().unwrap_err();
+    }
+
+    #[test]
+    fn what_is_ready_is_not_undone() {
+        let turn = Turn::within(Duration::ZERO);
+        turn.take().unwrap();
+        turn.last_step(Uuid::nil(), "the end", Duration::ZERO)
+            .unwrap();
+        let said = turn.overdue().unwrap();
+        assert!(matches!(said, SnapshotError::Unanswered { .. }), "{said}");
+        turn.stepped();
+
+        let turn = Turn::within(Duration::ZERO);
+        turn.take().unwrap();
+        turn.last_step(Uuid::nil(), "the end", Duration::ZERO)
+            .unwrap();
+        turn.stepped();
+        assert!(turn.overdue().is_none());
+        turn.take().unwrap();
     }
 
     #[test]

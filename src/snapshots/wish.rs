@@ -89,7 +89,8 @@ impl Change {
     pub fn of(change: SnapshotChange, now: Timestamp) -> Result<Change, SnapshotError> {
         if change == SnapshotChange::default() {
             return Err(refused(
-                "nothing is to be changed; name label or expires_in",
+                "nothing is to be changed: the body is a JSON object with label, expires_in or \
+                 both, and null clears one",
             ));
         }
         Ok(Change {

@@ -17,12 +17,14 @@ use anyhow::Context as _;
 use super::arguments::Common;
 use super::say;
 use crate::causes;
+use crate::client::ClientError;
 use crate::client::replicate::{Cancellation, ReplicateError, StateFile};
+use crate::protocol::duration;
 use shared_state::SharedState;
 use turns::Interruption;
 
-/// One run, or with `--every` one after the other until a signal comes. A failure is an error of
-/// the one run; of many, it is said, and the next one tries again.
+/// One run, or with `--every` one after the other until a signal comes. Where there are many, one
+/// that fails is told of, and the next one tries again; but the first has to have a chance.
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
     let connection = common.connection.resolve()?;
     let file = options.state_file()?;
@@ -49,12 +51,10 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             (Err(error), _) if signal.is_some() => {
                 say(&format!("ovm-exporter: {}", causes::of(&error)));
             }
-            (Err(error), Some(every)) if !(is_first && is_refused(&error)) => {
+            (Err(error), Some(every)) if !(is_first && is_for_good(&error)) => {
                 let text = causes::of(&error);
-                let every = crate::protocol::duration::format(every);
-                say(&format!(
-                    "ovm-exporter: {text}; the next run is due every {every}"
-                ));
+                let every = duration::format(every);
+                say(&format!("ovm-exporter: {text}; tried again in {every}"));
             }
             (Err(error), _) => return Err(error),
         }
@@ -72,15 +72,14 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
     }
 }
 
-/// Whether somebody has to change something before another try can succeed: of a run that has never
-/// succeeded, nobody would notice.
-fn is_refused(error: &anyhow::Error) -> bool {
-    use crate::client::ClientError;
-    let refusal = error.chain().find_map(|cause| {
-        let run = cause.downcast_ref().and_then(ReplicateError::client_error);
-        run.or_else(|| cause.downcast_ref())
-    });
-    refusal.is_some_and(|error: &ClientError| !error.is_transient())
+/// Whether somebody has to change something before another try can succeed. Of a run that has never
+/// succeeded nobody would notice.
+fn is_for_good(error: &anyhow::Error) -> bool {
+    let transient = |cause: &(dyn std::error::Error + 'static)| {
+        let run = cause.downcast_ref().map(ReplicateError::is_transient);
+        run.or_else(|| cause.downcast_ref().map(ClientError::is_transient))
+    };
+    error.chain().find_map(transient) == Some(false)
 }
 
 /// The shortest time between two runs.

@@ -301,6 +301,7 @@ impl View<'_> {
         let (vm, disks) = match fitting.as_slice() {
             [only] => only,
             [] => {
+                self.every_folder_has_a_config()?;
                 return Err(no_record(
                     "no virtual machine has disks of these names in this repository".to_owned(),
                 ));
@@ -372,6 +373,26 @@ impl View<'_> {
                     && !claimed.iter().any(|claimed| claimed.parent_path == path)
             })
             .map(|disk| disk.path.clone())
+    }
+
+    /// Whether a folder could hold a disk, or a snapshot, of a machine that is not known: then it
+    /// must not be thrown away.
+    pub fn nothing_is_hidden(&self) -> Result<(), Obstacle> {
+        self.every_machine_is_known()?;
+        self.every_folder_has_a_config()
+    }
+
+    /// Whether a machine could have lost its vm.cfg. This does not keep a machine from its own
+    /// folders, since OVM leaves such folders behind.
+    fn every_folder_has_a_config(&self) -> Result<(), Obstacle> {
+        match self.inventory.without_config.first() {
+            None => Ok(()),
+            Some(folder) => Err(passing(format!(
+                "{} has no vm.cfg, so which disks that virtual machine has cannot be told, and this \
+                 may be of it; where there is no such machine any more, remove that folder",
+                folder.display()
+            ))),
+        }
     }
 
     /// Whether a machine could be there that this node's inventory does not show.

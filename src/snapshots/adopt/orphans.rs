@@ -51,11 +51,16 @@ impl Orphans {
             knowledge: &knowledge,
         };
         let mut survey = Orphans::default();
+        let hidden = view.nothing_is_hidden().err();
         for found in folder::find(repositories) {
             let (list, reason) = match judge::judge(&found, &view) {
-                Verdict::Stay(obstacle) if !obstacle.passing => {
-                    (&mut survey.orphans, obstacle.reason)
-                }
+                Verdict::Stay(obstacle) if !obstacle.passing => match &hidden {
+                    None => (&mut survey.orphans, obstacle.reason),
+                    Some(hidden) => (
+                        &mut survey.kept,
+                        format!("{}; but {}", obstacle.reason, hidden.reason),
+                    ),
+                },
                 Verdict::Stay(obstacle) => (&mut survey.kept, obstacle.reason),
                 Verdict::Adopt(claim) => (
                     &mut survey.kept,

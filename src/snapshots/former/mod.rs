@@ -1,5 +1,5 @@
-//! What stands where the index goes: a database of the first generation, or a damaged index.
-//! Neither is ever overwritten.
+//! What stands where the index goes: a database of the first generation, a damaged index, or
+//! somebody else's file. None is ever overwritten.
 
 pub mod bolt;
 mod databases;
@@ -23,10 +23,15 @@ const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Of a BoltDB meta page, little endian, behind the page's header of 16 bytes.
 const BOLT_MAGIC: [u8; 4] = 0xED0C_DAED_u32.to_le_bytes();
 
-/// Sets a BoltDB file aside, so that an index can be made under its name.
+/// How much of a file is looked at, bytes.
+const HEAD: u64 = 512;
+
+/// Sets a BoltDB file aside, and what may have been an index once, so that one can be made under its
+/// name.
 ///
 /// # Errors
-/// [`SnapshotError::CatalogForeign`] for a file of another kind; the file system's.
+/// [`SnapshotError::CatalogForeign`] for text, which no index can turn into: `db_file` is set to a
+/// wrong path then, and what needs that file must find it; the file system's.
 pub(super) fn make_way(path: &Path) -> Result<(), SnapshotError> {
     let head = match head_of(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -45,14 +50,33 @@ pub(super) fn make_way(path: &Path) -> Result<(), SnapshotError> {
     if has_bolt_magic(&head) {
         return set_aside(path, FIRST_GENERATION);
     }
-    Err(SnapshotError::CatalogForeign {
-        path: path.to_owned(),
-    })
+    if is_text(&head) {
+        return Err(SnapshotError::CatalogForeign {
+            path: path.to_owned(),
+        });
+    }
+    set_aside(path, DAMAGED)
+}
+
+/// Whether it begins like something that people write.
+fn is_text(head: &[u8]) -> bool {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // A character may be cut off at the end.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r'))
 }
 
 fn head_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    File::open(path)?.take(20).read_to_end(&mut head)?;
+    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
     Ok(head)
 }
 
@@ -107,6 +131,9 @@ pub(super) fn set_aside(path: &Path, suffix: &str) -> Result<(), SnapshotError> 
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+
     use super::super::catalog::Catalog;
     use super::*;
 
@@ -147,17 +174,48 @@ mod tests {
         );
     }
 
+    /// As a sick disk leaves it.
+    #[test]
+    fn what_may_have_been_an_index_is_set_aside_and_made_anew() {
+        let mut noise = [0; 5000];
+        StdRng::seed_from_u64(1).fill_bytes(&mut noise);
+        for bytes in [&noise[..], &[0; 5000], &[0xA5; 40], b"text\0then none"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("exporter.db");
+            fs::write(&path, bytes).unwrap();
+            let catalog = Catalog::open(&path).unwrap();
+            assert!(catalog.snapshots(None).unwrap().is_empty());
+            let aside = folder.path().join("exporter.db.damaged");
+            assert_eq!(fs::read(aside).unwrap(), bytes);
+        }
+    }
+
+    /// A wrong `db_file`, the path of the configuration for example, must not take away what others
+    /// need.
     #[test]
     fn a_foreign_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("exporter.db");
-        fs::write(&path, "somebody's notes, longer than any header").unwrap();
-        let error = Catalog::open(&path).unwrap_err();
-        assert!(
-            matches!(error, SnapshotError::CatalogForeign { .. }),
-            "{error}"
-        );
-        assert!(path.exists());
+        let database = folder.path().join("somebody's.db");
+        rusqlite::Connection::open(&database)
+            .and_then(|other| {
+                other.execute_batch("CREATE TABLE notes (a); INSERT INTO notes VALUES (1)")
+            })
+            .unwrap();
+        let cut = "ä".repeat(300);
+        for bytes in [
+            b"# somebody's notes, longer than any header\n".to_vec(),
+            cut.as_bytes()[..511].to_vec(),
+            fs::read(&database).unwrap(),
+        ] {
+            fs::write(&path, &bytes).unwrap();
+            let error = Catalog::open(&path).unwrap_err();
+            assert!(
+                matches!(error, SnapshotError::CatalogForeign { .. }),
+                "{error}"
+            );
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
     }
 
     #[test]

@@ -153,13 +153,15 @@ impl Desk {
             .path()
             .join("CoriolisSnapshots")
             .join(snapshot);
-        let names = self.disk_names().into_iter();
-        names
-            .map(|name| {
-                let bytes = std::fs::read(folder.join(&name)).unwrap();
-                (name, bytes)
-            })
-            .collect()
+        let mut disks = Vec::new();
+        for name in self.disk_names() {
+            // It may have been taken of some disks only.
+            if let Ok(bytes) = std::fs::read(folder.join(&name)) {
+                disks.push((name, bytes));
+            }
+        }
+        assert!(!disks.is_empty(), "{}", folder.display());
+        disks
     }
 }
 

@@ -5,6 +5,8 @@ pub mod command;
 mod download;
 mod forms;
 mod manual;
+mod middle;
 mod misuse;
 mod pictures;
+mod replica;
 mod snapshots;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::support::api::Api;
@@ -23,6 +25,18 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         fsfreeze("--unfreeze", &self.0);
+    }
+}
+
+/// Thaws what somebody else has frozen, and what may be thawed already.
+struct Thawed(PathBuf);
+
+impl Drop for Thawed {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze")
+            .arg("--unfreeze")
+            .arg(&self.0)
+            .output();
     }
 }
 
@@ -85,4 +99,97 @@ async fn a_change_that_cannot_begin_is_given_up_and_leaves_nothing() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["label"], serde_json::Value::Null);
     assert_eq!(api.json(&path).await.as_array().unwrap().len(), 2);
+}
+
+/// A node whose storage dies in the middle of a snapshot with consistency "command": when
+/// everything is ready, and only the clones are left to be made.
+async fn doomed() -> TestNode {
+    let mut node = TestNode::prepare(&[Kind::Xfs], "").await;
+    let mount_point = node.repositories[0].path();
+    let mount_point = mount_point.display();
+    node.configure(&format!(
+        "[snapshots]\nstorage_timeout = \"5s\"\nmax_pause = \"60s\"\n\
+         before_snapshot = [\"/bin/sh\", \"-c\", \"fsfreeze --freeze {mount_point}\"]\n\
+         after_snapshot = [\"/bin/true\"]\n",
+    ));
+    node.start();
+    node
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_that_hangs_is_answered_and_undone_when_it_wakes() {
+    let node = doomed().await;
+    let mount_point = node.repositories[0].path();
+    let machine = node.machine(0, 1, &[1 << 20, 4096]);
+    let api = Api::of(&node).await;
+    let path = format!("/vms/{}/snapshots", machine.id);
+    let kept = api.snapshot(&machine.id).await;
+
+    let thawed = Thawed(mount_point.clone());
+    let body = json!({"consistency": "command", "idempotency_key": "once"});
+    let begun = Instant::now();
+    let answer = api.send_body(reqwest::Method::POST, &path, body).await;
+    // Nobody has thawed it: the guard would only after a minute.
+    assert!(
+        begun.elapsed() < Duration::from_secs(45),
+        "{:?}",
+        begun.elapsed()
+    );
+    let (_, details) = answer.error(503);
+    for part in ["no snapshot was taken", "cloning", "5 s"] {
+        assert!(details.contains(part), "{details}");
+    }
+    assert!(
+        details.contains(&machine.disks[0].display().to_string()),
+        "{details}"
+    );
+    assert!(!answer.header("retry-after").is_empty());
+    let listed = api.json(&path).await;
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed:#}");
+    drop(thawed);
+
+    let shelf = mount_point.join("CoriolisSnapshots");
+    wait::until_nothing("what was made is undone", || {
+        let mut entries: Vec<String> = std::fs::read_dir(&shelf)
+            .unwrap()
+            .map(|item| item.unwrap().file_name().into_string().unwrap())
+            .collect();
+        entries.retain(|name| Some(name.as_str()) != kept["id"].as_str());
+        entries
+    })
+    .await;
+    wait::until("it is said", || node.log().contains("nobody waits for it"));
+    // The same request again, which has made nothing yet.
+    let body = json!({"idempotency_key": "once"});
+    let again = || api.send_body(reqwest::Method::POST, &path, body.clone());
+    let mut answer = again().await;
+    while answer.status == 503 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = again().await;
+    }
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(api.json(&path).await.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_was_killed_and_hangs_keeps_no_other_from_starting() {
+    let mut node = doomed().await;
+    let machine = node.machine(0, 1, &[4096]);
+    let api = Api::of(&node).await;
+    // Waited for when the storage answers again.
+    let mut killed = None;
+    let _thawed = Thawed(node.repositories[0].path());
+    let path = format!("/vms/{}/snapshots", machine.id);
+    let body = json!({"consistency": "command"});
+    api.send_body(reqwest::Method::POST, &path, body)
+        .await
+        .error(503);
+    let daemon = killed.insert(node.take_daemon());
+    let id = Pid::from_raw(i32::try_from(daemon.id()).unwrap());
+    kill(id, Signal::SIGKILL).unwrap();
+    node.start();
+    let log = node.log();
+    assert!(log.contains("going on beside it"), "{log}");
+    // It serves: what does not touch the dead storage is answered.
+    Api::of(&node).await;
 }

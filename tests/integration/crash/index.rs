@@ -16,7 +16,7 @@ use crate::support::truth::{Truth, images};
 /// Does something to the index; its daemon has ended, or was killed.
 type Damage = fn(&Path);
 
-const DAMAGES: [(&str, Damage); 16] = [
+const DAMAGES: [(&str, Damage); 17] = [
     ("gone", remove),
     ("empty", |index| cut(index, |_| 0)),
     ("the first bytes", |index| cut(index, |_| 9)),
@@ -25,6 +25,7 @@ const DAMAGES: [(&str, Damage); 16] = [
     ("half", |index| cut(index, |size| size / 2)),
     ("all but the last byte", |index| cut(index, |size| size - 1)),
     ("zeros", |index| overwrite(index, 0, 0)),
+    ("garbage", |index| overwrite(index, 0, 0xA5)),
     ("garbage behind the header", |index| {
         overwrite(index, 100, 0xA5)
     }),

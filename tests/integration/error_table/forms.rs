@@ -153,13 +153,28 @@ async fn query_parameters_that_mean_nothing_are_bad_requests() {
         format!("compareTo={base}&refine=maybe"),
         format!("compareTo={base}&refine=512"),
         "refine=x".to_owned(),
-        format!("compareTo={base}&compareTo={base}"),
-        "squashChunks=true&squashChunks=false".to_owned(),
     ] {
         let answer = scene.api.get(&format!("{path}?{query}")).await;
         assert_eq!(answer.error(400).0, "Bad Request", "{query}");
     }
+    // Which of the two is meant?
+    for (query, name) in [
+        (format!("compareTo={base}&compareTo={base}"), "compareTo"),
+        (
+            "squashChunks=true&squashChunks=false".to_owned(),
+            "squashChunks",
+        ),
+        ("x=1&x=2&refine=auto&%72efine=auto".to_owned(), "refine"),
+    ] {
+        let (_, details) = scene.api.get(&format!("{path}?{query}")).await.error(400);
+        assert_eq!(
+            details,
+            format!("the parameter {name} is there twice; give it once"),
+            "{query}"
+        );
+    }
     for query in [
+        format!("compareTo={base}&x=1&x=2"),
         format!("compareTo={base}&refine=none"),
         format!("compareTo={base}&refine=auto"),
         format!("compareTo={base}&refine=4096"),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use coriolis_ovm_exporter::operations::demo::daemon::Daemon;
 use nix::sys::signal::Signal;
 
 use super::answers::{ask, warnings};
@@ -288,4 +289,37 @@ async fn a_guard_that_is_killed_or_told_to_end_keeps_no_machine() {
     pausing.see_that_none_was_longer_than(Duration::from_secs(7));
     // No guard is left as a zombie either.
     crate::support::wait::until_nothing("no guard is left", || guards_of(daemon)).await;
+}
+
+/// A daemon in a container may lack the right to it (CAP_SYS_RESOURCE).
+#[tokio::test(flavor = "multi_thread")]
+async fn that_memory_may_run_out_for_guards_is_warned_of_once() {
+    let pausing = Pausing::prepare("").await;
+    let machine = pausing.machine(1);
+    let wrapper = pausing.path("without-the-right");
+    let draft = pausing.path("draft");
+    let program = env!("CARGO_BIN_EXE_coriolis-ovm-exporter");
+    let script = format!("#!/bin/sh\nexec setpriv --bounding-set=-sys_resource {program} \"$@\"\n");
+    std::fs::write(&draft, script).unwrap();
+    let mut install = Command::new("install");
+    let installed = install
+        .args(["-m", "755"])
+        .arg(&draft)
+        .arg(&wrapper)
+        .status();
+    assert!(installed.unwrap().success());
+    let daemon = Daemon::start(&wrapper, &pausing.node.path("")).unwrap();
+    let api = Api::at(&pausing.node, daemon.address()).await;
+    for _ in 0..2 {
+        let snapshot = ask(&api, &machine, "pause").await.json();
+        assert_eq!(snapshot["consistency"], "pause", "{snapshot:#}");
+        assert_eq!(warnings(&snapshot), "", "it is no matter of the snapshot's");
+    }
+    let log = pausing.node.log();
+    let said: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("oom_score_adj"))
+        .collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("WARN"), "{said:?}");
 }

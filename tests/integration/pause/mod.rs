@@ -4,4 +4,5 @@ mod answers;
 mod commands;
 mod kill;
 mod misbehaviour;
+mod records;
 mod xm;

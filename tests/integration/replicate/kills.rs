@@ -54,7 +54,7 @@ async fn the_command_is_killed_at_any_moment() {
     let (mut kills, mut asked, mut written) = (0, 0, 0);
     while kills < count(8, 200) {
         for guest in &mut guests {
-            guest.work(None);
+            guest.work(scene.base_file(guest.path()).as_deref());
         }
         let mut child = command(&scene).spawn().unwrap();
         let later = usual.mul_f64(random.random_range(0.0..1.1));

@@ -70,7 +70,7 @@ async fn cancelled_at_any_moment_the_next_run_ends_well() {
     let (mut cancelled, mut written) = (0, 0);
     for _ in 0..count(10, 300) {
         for guest in &mut guests {
-            guest.work(None);
+            guest.work(scene.base_file(guest.path()).as_deref());
         }
         let cancellation = Cancellation::new();
         let run = scene

@@ -144,6 +144,13 @@ impl Scene {
         }
     }
 
+    /// The base's disk, for a guest that puts back what was there.
+    pub fn base_file(&self, disk: &Path) -> Option<PathBuf> {
+        let snapshots = self.node.repositories[0].path().join("CoriolisSnapshots");
+        let folder = snapshots.join(self.state().base?.to_string());
+        Some(folder.join(disk.file_name().unwrap()))
+    }
+
     pub async fn snapshots(&self) -> Vec<Uuid> {
         self.client.vm(VM).await.unwrap().snapshots
     }

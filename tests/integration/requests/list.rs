@@ -1,5 +1,9 @@
 //! `GET /snapshots`: those of all machines, with the space that each holds alone.
 
+use std::fs::{self, File};
+use std::path::Path;
+
+use coriolis_ovm_exporter::sys::attributes;
 use serde_json::{Value, json};
 
 use super::{path_of, take};
@@ -116,4 +120,73 @@ async fn one_that_cannot_be_used_is_listed_with_the_reason() {
         .mount()
         .unwrap();
     assert_eq!(entry(&api, &snapshot).await["state"], "ready");
+}
+
+/// Overwrites a file of a snapshot's, which is sealed.
+fn overwrite(path: &Path, bytes: &[u8]) -> Vec<u8> {
+    let before = fs::read(path).unwrap();
+    let file = File::open(path).unwrap();
+    attributes::set(&file, attributes::IMMUTABLE, false).unwrap();
+    fs::write(path, bytes).unwrap();
+    before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_listed_and_not_said_to_be_deleted() {
+    let node = TestNode::new(&[Kind::Xfs]).await;
+    let (one, two) = (node.machine(0, 1, &[4096]), node.machine(0, 2, &[4096]));
+    let api = Api::of(&node).await;
+    let told = take(&api, &one.id, json!({})).await;
+    let well = take(&api, &one.id, json!({})).await;
+    let mute = take(&api, &two.id, json!({})).await;
+    let shelf = node.repositories[0].path().join("CoriolisSnapshots");
+    let folder = |snapshot: &Value| shelf.join(text(&snapshot["id"]));
+    // One says whose it is beside its manifest, the other one says nothing.
+    let whole = overwrite(
+        &folder(&told).join("manifest.json"),
+        b"{\"version\": 1, \"id\"",
+    );
+    overwrite(&folder(&mute).join("manifest.json"), b"");
+    overwrite(&folder(&mute).join(".deleting.json"), &[0; 500]);
+
+    assert_eq!(entry(&api, &well).await["state"], "ready");
+    for (snapshot, vm) in [(&told, json!(one.id)), (&mute, Value::Null)] {
+        let listed = entry(&api, snapshot).await;
+        assert_eq!(listed["state"], "unreadable", "{listed}");
+        assert_eq!(listed["vm_id"], vm, "{listed}");
+        let directory = folder(snapshot).display().to_string();
+        assert!(text(&listed["reason"]).contains(&directory), "{listed}");
+    }
+
+    let all = |vm: &str| format!("/vms/{vm}/snapshots");
+    for machine_is_there in [true, false] {
+        if !machine_is_there {
+            let machines = node.repositories[0].path().join("VirtualMachines");
+            fs::remove_dir_all(machines.join(&one.id)).unwrap();
+        }
+        let (_, details) = api.delete(&all(&one.id)).await.error(409);
+        let directory = folder(&told).display().to_string();
+        assert!(details.contains(&directory), "{details}");
+        assert!(!details.contains(text(&mute["id"])), "{details}");
+        assert!(folder(&told).exists() && !folder(&well).exists());
+    }
+
+    // Nobody knows that it is this machine's.
+    let answer = api.delete(&all(&two.id)).await;
+    assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]));
+    let directory = folder(&mute).display().to_string();
+    let log = node.log();
+    let mut lines = log.lines().filter(|line| line.contains("may be one of"));
+    assert!(
+        lines.any(|line| line.contains(&directory) && line.contains(&two.id)),
+        "{log}"
+    );
+    let warned = api.json("/node").await["warnings"].to_string();
+    assert!(warned.contains(&directory), "{warned}");
+    assert!(folder(&mute).exists());
+
+    fs::write(folder(&told).join("manifest.json"), whole).unwrap();
+    let answer = api.delete(&all(&one.id)).await;
+    assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]));
+    assert!(!folder(&told).exists());
 }

@@ -101,7 +101,12 @@ async fn what_cannot_be_meant_is_refused_and_changes_nothing() {
         (json!({"label": "two\nlines"}), "control"),
         (json!({"lable": "x"}), "lable"),
         (json!({"expires_in": 0}), "expires_in"),
-        (json!({"expires_in": -5}), "expires_in"),
+        (json!({"expires_in": -5}), "negative"),
+        (json!({"expires_in": "-5s"}), "negative"),
+        (json!({"expires_in": -0.5}), "negative"),
+        (json!({"expires_in": 1.5}), "not whole"),
+        (json!({"expires_in": "1.5s"}), "not whole"),
+        (json!({"expires_in": "500ms"}), "shorter than 1 s"),
         (json!({"expires_in": "3 days"}), "expires_in"),
         (json!({"expires_in": "900000h"}), "ten years"),
         (json!({"idempotency_key": ""}), "idempotency_key"),
@@ -116,6 +121,12 @@ async fn what_cannot_be_meant_is_refused_and_changes_nothing() {
     let path = format!("/vms/{}/snapshots", vm.id);
     let half = api.send_body(Method::POST, &path, "{\"label\"").await;
     half.error(400);
+    let twice = api.send_body(Method::POST, &path, r#"{"label": "a", "label": "b"}"#);
+    let (_, details) = twice.await.error(400);
+    assert!(
+        details.contains("`label`") && details.contains("twice"),
+        "{details}"
+    );
     assert!(node.snapshot_files().is_empty());
     // No body, an empty one, null: as clients of the first generation may send it.
     for nothing in ["", "null", "{}", "  \n"] {
@@ -123,8 +134,17 @@ async fn what_cannot_be_meant_is_refused_and_changes_nothing() {
         assert_eq!(answer.status, 200, "{nothing:?}: {answer:?}");
     }
     let snapshot = take(&api, &vm.id, json!({"label": "kept"})).await;
-    for body in [json!({}), json!({"label": 5}), json!({"disks": ["a"]})] {
+    for body in [json!({"label": 5}), json!({"disks": ["a"]})] {
         patch(&api, &snapshot, body).await.error(400);
+    }
+    // A slip: whoever means to change nothing need not ask.
+    let path = path_of(&snapshot);
+    for nothing in ["", "null", "{}", " \n"] {
+        let answer = api.send_body(Method::PATCH, &path, nothing);
+        let (_, details) = answer.await.error(400);
+        for field in ["label", "expires_in"] {
+            assert!(details.contains(field), "{nothing:?}: {details}");
+        }
     }
     assert_eq!(api.json(&path_of(&snapshot)).await["label"], "kept");
 }

@@ -58,6 +58,26 @@ fn a_stopped_daemon_starts_again_at_once_on_the_same_port() {
 }
 
 #[test]
+fn a_second_daemon_with_the_same_index_is_refused() {
+    let mut daemon = Daemon::start(Site::new());
+    let config = daemon.site.path("config.toml");
+    // It gets a free port of its own, so nothing else keeps it from starting.
+    let output = run(&["-config".as_ref(), config.as_os_str()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = told(&output);
+    let lock = daemon.site.path("exporter.db.lock");
+    for part in [
+        lock.display().to_string(),
+        format!("process {}", daemon.id()),
+    ] {
+        assert!(told.contains(&part), "{told}");
+    }
+    TcpStream::connect(daemon.address).unwrap();
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
 fn sighup_opens_the_log_again() {
     let mut daemon = Daemon::start(Site::new());
     let (log, rotated) = (

@@ -146,3 +146,43 @@ async fn orphans_go_and_nothing_else_does() {
     );
     assert_eq!(everything(&snapshots), before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_lost_its_vm_cfg_keeps_every_folder() {
+    let mut node = TestNode::prepare(&[Kind::Xfs], "").await;
+    let vm = node.machine(0, 1, &[1 << 20]);
+    // Of its names, or of others: it may have had any disk.
+    let by_name = orphan(&node, "by-name.img");
+    let recorded = Old::take("no/name", "2021-05-04T03:02:01Z", &[&vm.disks[0]]);
+    leave_database(&node, &[&recorded]);
+    let listed = said(&purge(&node, &[]));
+    for old in [&by_name, &recorded] {
+        let line = format!("orphan: {}: ", old.folder().display());
+        assert!(listed.contains(&line), "{listed}");
+    }
+
+    let lost = node.repositories[0]
+        .path()
+        .join("VirtualMachines")
+        .join("0004fb0000060000aaaaaaaaaaaaaaaa");
+    fs::create_dir(&lost).unwrap();
+    node.start();
+    let output = purge(&node, &["--yes"]);
+    assert!(output.status.success(), "{output:?}");
+    let listed = said(&output);
+    assert!(listed.contains("no folder to remove"), "{listed}");
+    for old in [&by_name, &recorded] {
+        let line = listed
+            .lines()
+            .find(|line| line.starts_with(&format!("kept: {}: ", old.folder().display())))
+            .unwrap_or_else(|| panic!("{listed}"));
+        assert!(line.contains(&lost.display().to_string()), "{line}");
+        assert!(line.contains("has no vm.cfg"), "{line}");
+        assert!(old.disks[0].path.exists());
+    }
+
+    fs::remove_dir(&lost).unwrap();
+    let output = purge(&node, &["--yes"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!by_name.folder().exists() && !recorded.folder().exists());
+}

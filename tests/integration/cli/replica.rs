@@ -1,0 +1,245 @@
+//! Replicas, by command: kept, compared, again and again.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::super::support::wait;
+use super::command::{Desk, Ran};
+use super::middle::{Cut, Middle};
+
+/// Every disk of a snapshot is there.
+fn assert_is(desk: &Desk, folder: &Path, snapshot: &str) {
+    for (name, bytes) in desk.truth(snapshot) {
+        let found = fs::read(folder.join(&name)).unwrap();
+        assert!(
+            found == bytes,
+            "{name} is not what snapshot {snapshot} holds"
+        );
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_made_kept_and_compared() {
+    let mut desk = Desk::set().await;
+    let vm = desk.machine.id.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("replica");
+    let path = to.to_str().unwrap();
+    let replicate = [
+        "replicate",
+        &vm,
+        "--to",
+        path,
+        "--verify",
+        "--label",
+        "kept",
+    ];
+    let ran = desk.run(&replicate);
+    assert!(ran.stderr.contains("holds snapshot"), "{ran:?}");
+    let table = ran.done();
+    assert!(
+        table.contains("| full") && table.contains("| yes"),
+        "{table}"
+    );
+
+    desk.scribble();
+    let outcome = desk.run(&[&replicate[..], &["-f", "json"]].concat()).json();
+    let snapshot = text(&outcome["snapshot"]).to_owned();
+    assert_eq!(outcome["disks"][0]["how"], "incremental", "{outcome}");
+    assert_eq!(outcome["disks"][0]["checked"], true, "{outcome}");
+    assert_is(&desk, &to, &snapshot);
+    let left = desk.run(&["snapshot", "list", &vm, "-f", "json"]).json();
+    assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
+    assert_eq!(left[0]["Label"], "kept");
+    assert!(to.join(format!(".ovm-exporter-{vm}.json")).is_file());
+
+    let verify = ["verify", &vm, &snapshot, "--from", path];
+    let table = desk.run(&verify).done();
+    assert_eq!(table.matches("| yes").count(), 2, "{table}");
+    let name = &desk.disk_names()[1];
+    let file = to.join(name);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[3 << 20] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let ran = desk.run(&[&verify[..], &["-f", "json"]].concat());
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(found[0]["Identical"], true, "{found}");
+    assert_eq!(found[1]["Identical"], false, "{found}");
+    assert_eq!(found[1]["Differing blocks"], 1, "{found}");
+    assert_eq!(found[1]["Differing at"], json!([3 << 20]), "{found}");
+    // Looking for a replica does not make one.
+    fs::remove_file(&file).unwrap();
+    let line = desk.run(&[&verify[..], &["-q"]].concat()).failed();
+    assert!(line.contains(name) && !file.exists(), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_go_where_they_are_told_and_a_dead_node_is_left_out() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let names = desk.disk_names();
+    let elsewhere = folder.path().join("elsewhere.raw");
+    let place = format!("{}={}", names[1], elsewhere.display());
+    let state = folder.path().join("state.json");
+    let both = format!("https://127.0.0.1:1,{}", desk.node.endpoint());
+    let run = |arguments: &[&str]| {
+        let state = ["--state", state.to_str().unwrap(), "-f", "json"];
+        let mut command = desk.command_at(&both);
+        command.args(["replicate", &desk.machine.id]).args(state);
+        Ran::of(command.args(arguments).output().unwrap())
+    };
+    // Without a folder, a disk that no place was named for has none.
+    let ran = run(&["--disk", &place]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains(&names[0]), "{ran:?}");
+    let outcome = run(&["--disk", &place, "--only", &names[1]]).json();
+    assert_eq!(outcome["disks"].as_array().unwrap().len(), 1, "{outcome}");
+    let truth = desk.truth(text(&outcome["snapshot"]));
+    assert!(fs::read(&elsewhere).unwrap() == truth[0].1);
+}
+
+/// The command as it goes on and on.
+struct Running {
+    child: Child,
+    /// Results, one a line.
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    stderr: PathBuf,
+}
+
+impl Running {
+    fn start(desk: &Desk, endpoint: &str, to: &Path, more: &[&str]) -> Running {
+        let stderr = to.with_extension("stderr");
+        let mut child = desk
+            .command_at(endpoint)
+            .args(["replicate", &desk.machine.id, "-f", "json", "--to"])
+            .arg(to)
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Running {
+            child,
+            lines,
+            stderr,
+        }
+    }
+
+    fn outcome(&mut self) -> Value {
+        let line = self.lines.next().unwrap_or_else(|| {
+            panic!("it has ended: {}", self.said());
+        });
+        serde_json::from_str(&line.unwrap()).unwrap()
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Its exit code after a signal.
+    fn end(mut self, signal: Signal) -> i32 {
+        let id = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
+    let mut desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("replica");
+    let endpoint = desk.node.endpoint();
+    let mut running = Running::start(&desk, &endpoint, &to, &["--every", "1s"]);
+    running.outcome();
+    // Another program holds a disk's file.
+    let file = fs::File::open(to.join(&desk.disk_names()[0])).unwrap();
+    let held =
+        wait_for(|| Flock::lock(file.try_clone().unwrap(), FlockArg::LockExclusiveNonblock).ok());
+    wait::until_nothing("the failure is told of", || {
+        let said = running.said();
+        if said.contains("tried again in 1s") {
+            Vec::new()
+        } else {
+            vec![said]
+        }
+    })
+    .await;
+    desk.scribble();
+    drop(held);
+    // The first of them may have begun before that.
+    let last = (0..3).map(|_| running.outcome()).last().unwrap();
+    assert_eq!(running.end(Signal::SIGTERM), 0);
+    let snapshot = text(&last["snapshot"]);
+    assert_is(&desk, &to, snapshot);
+    let left = desk.run(&["snapshot", "list", &desk.machine.id, "-f", "value"]);
+    assert_eq!(left.done(), format!("{snapshot}\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_never_succeed_ends_at_once() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    let line = desk
+        .run(&["replicate", "nobody", "--to", to, "--every", "1s"])
+        .failed();
+    assert!(line.contains("404"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_in_the_middle_leaves_what_the_next_run_goes_on_from() {
+    let mut desk = Desk::set().await;
+    for _ in 0..20 {
+        desk.scribble();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("replica");
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let middle = Middle::of(desk.node.address(), Cut::Stalled).await;
+        let running = Running::start(&desk, &middle.endpoint(), &to, &[]);
+        wait::until("a stream is under way", || middle.cuts() > 0);
+        assert_eq!(running.end(signal), code);
+    }
+    let outcome = desk
+        .run(&[
+            "replicate",
+            &desk.machine.id,
+            "--to",
+            to.to_str().unwrap(),
+            "-f",
+            "json",
+        ])
+        .json();
+    assert!(outcome["finished"].is_string(), "{outcome}");
+    assert_is(&desk, &to, text(&outcome["snapshot"]));
+}
+
+fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
+    let mut got = None;
+    wait::until("it is had", || {
+        got = get();
+        got.is_some()
+    });
+    got.unwrap()
+}
