@@ -15,7 +15,7 @@ help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
 	@echo "make test       lints and every test, with reduced counts (root)"
 	@echo "make test-long  the same with full counts (root)"
-	@echo "make release    one static binary, $(RELEASE)/coriolis-ovm-exporter"
+	@echo "make release    static binaries: $(RELEASE)/coriolis-ovm-exporter, ovm-exporter"
 	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
@@ -38,6 +38,7 @@ demo: setup
 release: setup
 	$(STATIC) $(CARGO) build --locked --release --target $(TRIPLE)
 	@scripts/check-static.sh $(RELEASE)/coriolis-ovm-exporter
+	@scripts/check-static.sh $(RELEASE)/ovm-exporter
 
 lint:
 	$(CARGO) fmt --all --check
@@ -51,7 +52,7 @@ lint:
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet
 
 # These mount file systems. As root they must run; without root they cannot, and that is said.
-ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|targets|replicate
+ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|targets|replicate|setup
 IS_ROOT := $(filter 0,$(shell id -u))
 FILTER := $(if $(IS_ROOT),,-E 'not test(/^($(ROOT_TESTS))::/)')
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use coriolis_ovm_exporter::config::arguments;
-use coriolis_ovm_exporter::operations::{check_config, demo, purge, serve};
+use coriolis_ovm_exporter::operations::{check_config, demo, doctor, init, purge, serve, token};
 use coriolis_ovm_exporter::{causes, guard, manual};
 
 /// Changed-block exporter for Oracle VM nodes.
@@ -28,6 +28,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a configuration that works: a secret, certificates, and what the orchestrator needs.
+    Init(init::Options),
+    /// Check this node, and say what to do where it is not good. Exits with 0 where all is good, 1
+    /// for warnings, 2 where something is bad.
+    Doctor(doctor::Options),
+    /// Make a short-lived token for the API on the node itself, for when the manager is down.
+    Token(token::Options),
     /// Say all that is wrong with the configuration and the files it names.
     CheckConfig,
     /// Remove what lies in the repositories and belongs to nobody.
@@ -54,6 +61,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments::normalise(std::env::args_os()));
     let done = match arguments.command {
         None => serve::run(&arguments.config).map(|()| ExitCode::SUCCESS),
+        Some(Command::Init(options)) => init::run(&arguments.config, &options),
+        Some(Command::Doctor(options)) => doctor::run(&arguments.config, &options),
+        Some(Command::Token(options)) => token::run(&arguments.config, &options),
         Some(Command::CheckConfig) => Ok(check_config::run(&arguments.config)),
         Some(Command::Purge(options)) => purge::run(&arguments.config, options),
         Some(Command::Demo(options)) => demo::run(&options),

@@ -95,9 +95,6 @@ impl Progress {
 
     /// Takes the bar away. Gives how long all of it took.
     pub fn end(self) -> Duration {
-        if let Shape::Bar(bar) = &self.shape {
-            bar.finish_and_clear();
-        }
         self.begun.elapsed()
     }
 
@@ -107,6 +104,15 @@ impl Progress {
             reached: self.reached,
             received: self.received,
             elapsed: self.begun.elapsed(),
+        }
+    }
+}
+
+/// Where something failed too: the error gets a line of its own.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Shape::Bar(bar) = &self.shape {
+            bar.finish_and_clear();
         }
     }
 }

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::problem::permission_hint;
-use super::settings::{Config, Jwt};
+use super::settings::{Config, Jwt, SecretText};
 
 /// HS256 wants a key at least as long as its hash: 256 bits.
 pub const SHORTEST: usize = 32;
@@ -213,6 +213,18 @@ pub fn resolve(config: &Config) -> Result<(JwtSecret, Vec<SecretWarning>), Secre
     Ok((secret, warnings))
 }
 
+/// The secret that a daemon with this configuration signs with, if there is one yet: the configured
+/// one, or else the kept one. None is made.
+///
+/// # Errors
+/// [`SecretError`] where the kept secret cannot be read or trusted.
+pub fn existing(config: &Config) -> Result<Option<JwtSecret>, SecretError> {
+    match judge(&config.jwt) {
+        Ok(secret) => Ok(Some(secret)),
+        Err(_) => Ok(read_kept(&kept_file(config))?.map(|(secret, _)| secret)),
+    }
+}
+
 /// Reads the kept secret, and whether its mode had to be repaired; nothing if there is none.
 fn read_kept(path: &Path) -> Result<Option<(JwtSecret, bool)>, SecretError> {
     let failed = |source: io::Error| SecretError::Read {
@@ -269,11 +281,20 @@ fn read_kept(path: &Path) -> Result<Option<(JwtSecret, bool)>, SecretError> {
     Ok(Some((JwtSecret(text.to_vec()), readable)))
 }
 
-/// Makes a random secret. The file appears whole or not at all, and never replaces another one.
-fn create_kept(path: &Path) -> Result<(), SecretError> {
+/// A random secret as it can stand in a configuration: 48 bytes in Base64.
+///
+/// # Errors
+/// [`SecretError::Random`].
+pub fn random_text() -> Result<SecretText, SecretError> {
     let mut random = [0_u8; RANDOM_BYTES];
     getrandom::fill(&mut random).map_err(SecretError::Random)?;
-    let text = BASE64.encode(random);
+    Ok(SecretText::new(BASE64.encode(random)))
+}
+
+/// Makes a random secret. The file appears whole or not at all, and never replaces another one.
+fn create_kept(path: &Path) -> Result<(), SecretError> {
+    let text = random_text()?;
+    let text = text.expose();
 
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

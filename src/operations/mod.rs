@@ -2,8 +2,11 @@
 
 pub mod check_config;
 pub mod demo;
+pub mod doctor;
+pub mod init;
 mod instance;
 pub mod log;
 pub mod purge;
 pub mod random_numbers;
 pub mod serve;
+pub mod token;

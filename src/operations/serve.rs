@@ -33,7 +33,7 @@ const RELEASE_AT_START: Duration = Duration::from_secs(10);
 #[cfg(debug_assertions)]
 const FAULT: &str = "CORIOLIS_OVM_EXPORTER_FAULT";
 /// Beside `db_file`.
-const PIN_FILE: &str = "manager-pin";
+pub(super) const PIN_FILE: &str = "manager-pin";
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -209,21 +209,11 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         Ok(point) => snapshots.with_faults(Faults::armed(&point).map_err(anyhow::Error::msg)?),
         Err(_) => snapshots,
     };
-    let pin_file = config.db_file.with_file_name(PIN_FILE);
     Ok(App {
         files,
         toolstack: toolstack(config),
         snapshots: Arc::new(snapshots.with_toolstack(toolstack(config))),
-        manager: ManagerSettings {
-            endpoint: config
-                .ovm_endpoint
-                .as_deref()
-                .map(str::parse)
-                .transpose()
-                .context("ovm_endpoint")?,
-            trust: ManagerSettings::trust(config.ovm_ca_certificate.clone(), pin_file),
-            legacy_tls: config.ovm_legacy_tls,
-        },
+        manager: manager_settings(config)?,
         tokens: TokenIssuer::new(secret, config.jwt.time_to_live),
         throttle: LoginThrottle::new(ThrottlePolicy {
             max_failures: config.api.login.max_failures,
@@ -235,6 +225,21 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
             ..BodyLimits::default()
         },
         node_name,
+    })
+}
+
+/// How to find and trust the manager.
+pub(super) fn manager_settings(config: &Config) -> anyhow::Result<ManagerSettings> {
+    let pin_file = config.db_file.with_file_name(PIN_FILE);
+    Ok(ManagerSettings {
+        endpoint: config
+            .ovm_endpoint
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .context("ovm_endpoint")?,
+        trust: ManagerSettings::trust(config.ovm_ca_certificate.clone(), pin_file),
+        legacy_tls: config.ovm_legacy_tls,
     })
 }
 

@@ -152,7 +152,9 @@ impl RepositorySource for NodeFiles {
     }
 }
 
-fn look_at(known: AgentRepository) -> Repository {
+/// Looks at a repository that the agent knows. Blocks.
+#[must_use]
+pub fn look_at(known: AgentRepository) -> Repository {
     // Where the agent's record has lost the mount point, it is where OVM always puts it.
     let mount_point = known
         .mount_point

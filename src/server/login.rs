@@ -30,7 +30,10 @@ pub struct ManagerSettings {
 
 impl ManagerSettings {
     /// The manager to ask now. Blocks.
-    fn manager(&self, agent: &AgentDatabases) -> Result<Manager, ApiError> {
+    ///
+    /// # Errors
+    /// Why it is not known, and what to do.
+    pub fn manager(&self, agent: &AgentDatabases) -> Result<Manager, String> {
         let endpoint = match &self.endpoint {
             Some(endpoint) => endpoint.clone(),
             None => endpoint_of(agent)?,
@@ -50,25 +53,23 @@ impl ManagerSettings {
     }
 }
 
-fn endpoint_of(agent: &AgentDatabases) -> Result<Endpoint, ApiError> {
+fn endpoint_of(agent: &AgentDatabases) -> Result<Endpoint, String> {
     let advice = "set ovm_endpoint in the configuration";
-    let settings = agent.server_settings().map_err(|error| {
-        ApiError::Manager(format!("the manager is not known: {error}; {advice}"))
-    })?;
+    let settings = agent
+        .server_settings()
+        .map_err(|error| format!("the manager is not known: {error}; {advice}"))?;
     let address = settings.manager_ip.ok_or_else(|| {
-        ApiError::Manager(format!(
+        format!(
             "the manager is not known: {} has no manager_ip; {advice}",
             agent.dir().join("server").display()
-        ))
+        )
     })?;
     let text = match address.parse::<std::net::Ipv6Addr>() {
         Ok(address) => format!("https://[{address}]:{DEFAULT_PORT}"),
         Err(_) => format!("https://{address}:{DEFAULT_PORT}"),
     };
     text.parse().map_err(|error| {
-        ApiError::Manager(format!(
-            "the agent's manager_ip {address:?} is no address ({error}); {advice}"
-        ))
+        format!("the agent's manager_ip {address:?} is no address ({error}); {advice}")
     })
 }
 
@@ -88,7 +89,11 @@ pub(super) async fn login(
         })?;
     let manager = {
         let app = app.clone();
-        blocking(move || app.manager.manager(app.files.agent())).await?
+        blocking(move || {
+            let manager = app.manager.manager(app.files.agent());
+            manager.map_err(ApiError::Manager)
+        })
+        .await?
     };
     let verdict = manager
         .check_credentials(&credentials.username, &credentials.password)
@@ -119,12 +124,17 @@ pub(super) async fn require_token(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    app.tokens
+    let claims = app
+        .tokens
         .verify(request.headers().get(header::AUTHORIZATION))
         .map_err(|error| {
             tracing::debug!("{error}");
             ApiError::NoToken
         })?;
+    if let Some(id) = claims.jti {
+        tracing::info!(user = ?claims.user, token = ?id, method = %request.method(),
+            path = request.uri().path(), "asked with a token that was made on this node");
+    }
     if let Some(connection) = request.extensions().get::<ConnectionHandle>() {
         connection.mark_authenticated();
     }

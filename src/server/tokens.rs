@@ -1,4 +1,5 @@
-//! The tokens that a login gives: JWT, HS256, claims `user`, `exp` and `iss`.
+//! The tokens that a login gives: JWT, HS256, claims `user`, `exp` and `iss`,
+//! and of those that are made on the node itself, with `jti` too.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +24,9 @@ pub struct Claims {
     pub exp: u64,
     /// Who made the token: [`ISSUER`].
     pub iss: String,
+    /// The token's own id, for the log; only one that was made on the node itself has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
 }
 
 /// Why a token was not accepted. A caller learns only that it was not; this is for the log and
@@ -90,6 +94,18 @@ impl TokenIssuer {
     /// # Errors
     /// [`TokenError::CannotIssue`] when the node's clock is of no use.
     pub fn issue(&self, user: &str) -> Result<String, TokenError> {
+        self.sign(user, None)
+    }
+
+    /// The same with an id, by which a log can name it.
+    ///
+    /// # Errors
+    /// As [`TokenIssuer::issue`].
+    pub fn issue_with_id(&self, user: &str, id: &str) -> Result<String, TokenError> {
+        self.sign(user, Some(id.to_owned()))
+    }
+
+    fn sign(&self, user: &str, jti: Option<String>) -> Result<String, TokenError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| TokenError::CannotIssue)?;
@@ -97,6 +113,7 @@ impl TokenIssuer {
             user: user.to_owned(),
             exp: now.saturating_add(self.time_to_live).as_secs(),
             iss: ISSUER.to_owned(),
+            jti,
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(|_| TokenError::CannotIssue)

@@ -61,6 +61,19 @@ impl CloneProbe {
     }
 }
 
+/// Tries a clone on a repository, for who looks at a node beside its daemon. Nothing is left: the
+/// shelf too goes again where it was not there, unless somebody has put something on it meanwhile.
+#[must_use]
+pub fn try_a_clone(repository: &Repository) -> Ability {
+    let shelf = Shelf::of(&repository.mount_point);
+    let is_new = !shelf.root().exists();
+    let ability = CloneProbe::default().ability(repository, &Faults::default());
+    if is_new {
+        let _ = fs::remove_dir(shelf.root());
+    }
+    ability
+}
+
 /// Prefix of the two scratch files; recovery removes what a crash leaves of them.
 pub const SCRATCH: &str = ".probe-";
 

@@ -20,6 +20,7 @@ mod pause;
 mod replicate;
 mod requests;
 mod services;
+mod setup;
 mod streams;
 mod support;
 mod targets;

@@ -67,7 +67,7 @@ pub async fn run(client: &Client, options: &MapOptions, common: &Common) -> anyh
     }
     let mut title = format!("Snapshot {} of {}", subject.snapshot, subject.vm);
     if let Some(base) = base {
-        title += &format!(", compared to {base}");
+        title += &format!("\ncompared to {base}");
     }
     match &options.svg {
         Some(file) => std::fs::write(file, svg::document(&title, &pictures))

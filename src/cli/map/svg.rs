@@ -24,11 +24,15 @@ text{fill:#e6edf3}\
 .page{fill:#0d1117}.zero{fill:#21262d}.data{fill:#3d6db0}.changed{fill:#f0655c}\
 .cleared{fill:#b585ec}}";
 
-/// A whole document.
+/// A whole document. Its title may be of several lines.
 pub fn document(title: &str, pictures: &[Picture]) -> String {
     let mut body = String::new();
-    let mut y = MARGIN + 14;
-    text(&mut body, "title", MARGIN, y, title);
+    let mut y = MARGIN + 14 - LINE;
+    for (at, line) in title.lines().enumerate() {
+        y += LINE;
+        let class = if at == 0 { "title" } else { "heading" };
+        text(&mut body, class, MARGIN, y, line);
+    }
     for picture in pictures {
         y += LINE + 8;
         text(&mut body, "heading", MARGIN, y, &legend::heading(picture));
@@ -44,7 +48,7 @@ pub fn document(title: &str, pictures: &[Picture]) -> String {
         }
     }
     let height = y + MARGIN;
-    let title = escaped(title);
+    let title = escaped(&title.replace('\n', ", "));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
          width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>{title}</title>\n\
@@ -134,9 +138,11 @@ mod tests {
             buckets,
             compared: false,
         };
-        let document = document("A & B", &[picture]);
+        let document = document("A & B\nand C", &[picture]);
         assert!(document.contains("&lt;script&gt;&amp;\u{fffd}&quot;.img"));
         assert!(!document.contains("<script"));
+        assert!(document.contains("<title>A &amp; B, and C</title>"));
+        assert!(document.contains(">and C</text>"));
         // The page, a run in each of 24 rows, and two signs of the legend.
         assert_eq!(document.matches("<rect").count(), 1 + 24 + 2);
     }

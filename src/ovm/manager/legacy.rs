@@ -77,6 +77,7 @@ pub(super) async fn handshake(
     Ok(Session {
         stream,
         fingerprint,
+        certificate: der,
     })
 }
 

@@ -37,6 +37,7 @@ pub use peer::{Peer, PeerCertificate};
 pub use resolve::{ResolveError, Resolver};
 pub use trust::Trust;
 
+use connect::Connected;
 use credentials::Authorization;
 use deadline::Deadline;
 use trust::Trusted;
@@ -51,6 +52,21 @@ pub enum Verdict {
     Accepted,
     /// The manager refused them (401 or 403), or HTTP Basic cannot carry them.
     Refused,
+}
+
+/// What the manager shows to who has no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Its certificate in DER.
+    pub certificate: Vec<u8>,
+    /// The SHA-256 of that.
+    pub fingerprint: Fingerprint,
+    /// Whether it was accepted by an authority or a pin; if not, the first login pins it.
+    pub is_known: bool,
+    /// The HTTP status of its answer; 401 as a rule.
+    pub status: u16,
+    /// The `Date` of its answer.
+    pub date: Option<String>,
 }
 
 /// The manager that decides who may come in, and how to reach it. Holds no secret.
@@ -98,21 +114,7 @@ impl Manager {
             return Ok(Verdict::Refused);
         };
         let deadline = Deadline::after(self.timeout, &self.endpoint);
-        let trusted = deadline
-            .step(
-                "reading what is trusted",
-                Trusted::load(&self.trust, &self.endpoint),
-            )
-            .await??;
-        let trusted = Arc::new(trusted);
-        let addresses = deadline
-            .step("looking up its name", self.resolver.resolve(&self.endpoint))
-            .await?
-            .map_err(|reason| ManagerError::Resolve {
-                endpoint: self.endpoint.clone(),
-                reason,
-            })?;
-        let connected = connect::first_that_answers(&self.endpoint, &addresses, &deadline).await?;
+        let (trusted, connected) = self.connect(&deadline).await?;
 
         if self.legacy_tls {
             let session = deadline
@@ -130,6 +132,59 @@ impl Manager {
                 .await?;
             request::ask(session.stream, &self.endpoint, authorization, &deadline).await
         }
+    }
+
+    /// Looks at the manager without credentials: whether it answers with a certificate that is
+    /// accepted. Nothing is pinned.
+    ///
+    /// # Errors
+    /// As [`Manager::check_credentials`], but for what the answer says.
+    pub async fn look(&self) -> Result<Sight, ManagerError> {
+        let deadline = Deadline::after(self.timeout, &self.endpoint);
+        let (trusted, connected) = self.connect(&deadline).await?;
+        let (certificate, fingerprint, answer) = if self.legacy_tls {
+            let session = deadline
+                .step(
+                    "the TLS handshake",
+                    legacy::handshake(connected, &self.endpoint, &trusted),
+                )
+                .await??;
+            let answer = request::glance(session.stream, &self.endpoint, &deadline).await?;
+            (session.certificate, session.fingerprint, answer)
+        } else {
+            let session = modern::handshake(connected, &self.endpoint, &trusted, &deadline).await?;
+            let answer = request::glance(session.stream, &self.endpoint, &deadline).await?;
+            (session.certificate, session.fingerprint, answer)
+        };
+        Ok(Sight {
+            certificate,
+            fingerprint,
+            is_known: trusted.unpinned().is_none(),
+            status: answer.status,
+            date: answer.date,
+        })
+    }
+
+    /// Reads what is trusted, and connects.
+    async fn connect(
+        &self,
+        deadline: &Deadline,
+    ) -> Result<(Arc<Trusted>, Connected), ManagerError> {
+        let trusted = deadline
+            .step(
+                "reading what is trusted",
+                Trusted::load(&self.trust, &self.endpoint),
+            )
+            .await??;
+        let addresses = deadline
+            .step("looking up its name", self.resolver.resolve(&self.endpoint))
+            .await?
+            .map_err(|reason| ManagerError::Resolve {
+                endpoint: self.endpoint.clone(),
+                reason,
+            })?;
+        let connected = connect::first_that_answers(&self.endpoint, &addresses, deadline).await?;
+        Ok((Arc::new(trusted), connected))
     }
 
     /// Keeps the fingerprint of a certificate that proved to own its key, when it is the first
@@ -157,4 +212,6 @@ impl Manager {
 struct Session<S> {
     stream: S,
     fingerprint: Fingerprint,
+    /// In DER.
+    certificate: Vec<u8>,
 }

@@ -58,6 +58,7 @@ pub(super) async fn handshake(
             return Ok(Session {
                 stream,
                 fingerprint: Fingerprint::of(der),
+                certificate: der.to_vec(),
             });
         }
         // Cannot be: a complete handshake has asked the verifier. Never send anything then.

@@ -5,7 +5,9 @@ use std::error::Error;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http_body_util::Empty;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HOST, LOCATION, USER_AGENT,
+};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,7 +40,49 @@ where
         endpoint: endpoint.clone(),
         reason: with_cause(&error),
     };
-    let request = Request::get(PATH)
+    let mut request = request(endpoint)?;
+    request
+        .headers_mut()
+        .insert(AUTHORIZATION, authorization.into_header());
+    let answer = deadline
+        .step("waiting for its answer", exchange(stream, request))
+        .await?;
+    judge(endpoint, &answer.map_err(failed)?)
+}
+
+/// What an answer says to who has no credentials.
+pub(super) struct Glance {
+    pub(super) status: u16,
+    pub(super) date: Option<String>,
+}
+
+/// Asks without credentials, and closes the connection.
+pub(super) async fn glance<S>(
+    stream: S,
+    endpoint: &Endpoint,
+    deadline: &Deadline,
+) -> Result<Glance, ManagerError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let request = request(endpoint)?;
+    let answer = deadline
+        .step("waiting for its answer", exchange(stream, request))
+        .await?
+        .map_err(|error| ManagerError::Http {
+            endpoint: endpoint.clone(),
+            reason: with_cause(&error),
+        })?;
+    let date = answer.headers().get(DATE);
+    Ok(Glance {
+        status: answer.status().as_u16(),
+        date: date.and_then(|date| date.to_str().ok()).map(str::to_owned),
+    })
+}
+
+/// The request, without credentials.
+fn request(endpoint: &Endpoint) -> Result<Request<Empty<Bytes>>, ManagerError> {
+    Request::get(PATH)
         .header(HOST, endpoint.authority())
         .header(
             USER_AGENT,
@@ -46,15 +90,10 @@ where
         )
         .header(ACCEPT, "application/json")
         .header(CONNECTION, "close")
-        .header(AUTHORIZATION, authorization.into_header())
         .body(Empty::<Bytes>::new())
         .map_err(|_| ManagerError::Request {
             endpoint: endpoint.clone(),
-        })?;
-    let answer = deadline
-        .step("waiting for its answer", exchange(stream, request))
-        .await?;
-    judge(endpoint, &answer.map_err(failed)?)
+        })
 }
 
 /// Sends the request and drives the connection until the head of the answer is there.

@@ -1,0 +1,98 @@
+//! What the admin is told: what was made and what was left, what the orchestrator needs, and what
+//! to do next. No secret is in it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::names::Names;
+use super::plan::{Paths, is_there};
+use super::stage::NewFile;
+use crate::config;
+use crate::ovm::manager::Fingerprint;
+
+/// A line for each file.
+pub(super) fn files(paths: &Paths, made: &[NewFile], directory_mode: u32) -> String {
+    let mut text = String::new();
+    for path in paths.all() {
+        let line = match made.iter().find(|file| file.path == path) {
+            Some(file) => format!("made: {} (mode {:04o})", path.display(), file.mode),
+            None if is_there(path) => {
+                format!("left: {} was there already", path.display())
+            }
+            None => continue,
+        };
+        text += &(line + "\n");
+    }
+    if directory_mode & 0o077 != 0 {
+        let directory = paths.directory.display();
+        let _ = writeln!(
+            text,
+            "note: {directory} has the mode {directory_mode:04o}; chmod 700 {directory} keeps \
+             others out"
+        );
+    }
+    text
+}
+
+/// What comes next.
+pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
+    let config = config::load(&paths.config)?.config;
+    let endpoint = format!("https://{}:{}", names.preferred, config.api.port);
+    let mut text = format!("\nFor the orchestrator\n  endpoint     {endpoint}\n");
+    // Somebody else's authority may be anywhere.
+    let authority = is_there(&paths.authority).then_some(&paths.authority);
+    if let Some(authority) = authority {
+        let _ = writeln!(text, "  authority    {}", authority.display());
+        let _ = writeln!(text, "    SHA-256    {}", fingerprint(authority)?);
+    } else {
+        text += "  authority    the one that signed the certificate below\n";
+    }
+    let _ = writeln!(text, "  certificate  {}", paths.certificate.display());
+    let _ = writeln!(text, "    SHA-256    {}", fingerprint(&paths.certificate)?);
+    if let Some(authority) = authority {
+        let pem = fs::read_to_string(authority)
+            .with_context(|| format!("cannot read {}", authority.display()))?;
+        let _ = write!(text, "\n{}\n", pem.trim_end());
+    }
+    let option = match paths.config == Path::new("/etc/coriolis-ovm-exporter/config.toml") {
+        true => String::new(),
+        false => format!(" --config {}", paths.config.display()),
+    };
+    let start = match Path::new("/run/systemd/system").exists() {
+        true => "systemctl enable --now coriolis-ovm-exporter   # contrib/systemd",
+        false => "start coriolis-ovm-exporter                    # contrib/upstart",
+    };
+    let trusted = authority.unwrap_or(&paths.certificate).display();
+    let _ = write!(
+        text,
+        "\nNext\n  \
+         coriolis-ovm-exporter{option} doctor\n  \
+         {start}\n  \
+         curl --cacert {trusted} -d '{{\"username\":\"admin\",\"password\":\"…\"}}' \\\n    \
+         https://localhost:{port}/api/v1/auth/login\n\
+         The curl of Oracle Linux 6 also needs: --tlsv1.2 --ciphers ecdhe_ecdsa_aes_128_gcm_sha_256\n",
+        port = config.api.port,
+    );
+    if is_there(&paths.authority_key) {
+        let _ = writeln!(
+            text,
+            "To renew the certificate, move {} and {} away and run init again: the authority \
+             stays, so clients need nothing new.",
+            paths.certificate.display(),
+            paths.key.display()
+        );
+    }
+    Ok(text)
+}
+
+fn fingerprint(path: &Path) -> anyhow::Result<Fingerprint> {
+    let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let der = CertificateDer::from_pem_slice(&pem)
+        .map_err(|_| anyhow::anyhow!("{} holds no certificate in PEM form", path.display()))?;
+    Ok(Fingerprint::of(&der))
+}
