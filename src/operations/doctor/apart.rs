@@ -20,11 +20,18 @@ const ROUNDS: u32 = 3;
 /// How much longer than they may take they are waited for: a busy machine is slow.
 const LENIENCE: Duration = Duration::from_secs(10);
 
-/// Runs this program again for the checks, and gives what it found.
-///
-/// # Errors
-/// That it could not be started.
-pub(super) fn run(file: &Path, limit: Duration) -> anyhow::Result<Report> {
+/// Runs this program again for the checks, and gives what it found. That it found nothing is bad too.
+pub(super) fn run(file: &Path, limit: Duration) -> Report {
+    told(file, limit)
+        .and_then(|line| serde_json::from_str(&line).context("the checks ended badly"))
+        .unwrap_or_else(|error| {
+            let advice = "run it again; if that does not help, this is a defect of the program";
+            Report::of(vec![Finding::bad("doctor", format!("{error:#}"), advice)])
+        })
+}
+
+/// The line that it prints.
+fn told(file: &Path, limit: Duration) -> anyhow::Result<String> {
     let mut child = Command::new("/proc/self/exe")
         .arg("--config")
         .arg(file)
@@ -46,16 +53,8 @@ pub(super) fn run(file: &Path, limit: Duration) -> anyhow::Result<Report> {
     });
     let told = receiver.recv_timeout(limit * ROUNDS + LENIENCE);
     end(&mut child);
-    let trouble = |what: String| {
-        let advice = "run it again; if that does not help, this is a defect of the program";
-        Report::of(vec![Finding::bad("doctor", what, advice)])
-    };
-    Ok(match told {
-        Err(_) => trouble("the checks did not end in time".to_owned()),
-        Ok(Err(error)) => trouble(format!("the checks cannot be read: {error}")),
-        Ok(Ok(line)) => serde_json::from_str(&line)
-            .unwrap_or_else(|_| trouble("the checks ended badly".to_owned())),
-    })
+    told.context("the checks did not end in time")?
+        .context("cannot read from the checks")
 }
 
 /// Kills it, and waits only as long as one takes that the kernel does not hold.

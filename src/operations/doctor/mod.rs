@@ -59,7 +59,7 @@ pub struct Options {
 /// Prints what was found. Exits with 0 where all is good, 1 for warnings, 2 where something is bad.
 ///
 /// # Errors
-/// That the checks could not be started.
+/// Where the findings cannot be written as JSON.
 pub fn run(file: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     if options.here {
         println!(
@@ -68,7 +68,7 @@ pub fn run(file: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let report = apart::run(file, options.time_limit)?;
+    let report = apart::run(file, options.time_limit);
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
