@@ -77,6 +77,10 @@ impl Daemon {
                 Err(_) if begun.elapsed() > PATIENCE => {
                     bail!(said(folder, "the daemon did not get ready"));
                 }
+                // Whoever asked was interrupted, and has taken the ground away.
+                Err(_) if !socket_path.exists() => {
+                    bail!("{} went away at the start", folder.display());
+                }
                 Err(_) => continue,
             };
             let text = String::from_utf8_lossy(&message[..length]).into_owned();
