@@ -72,6 +72,9 @@ FUZZ_SECONDS ?= 600
 fuzz: setup-fuzz
 	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ)
 
+# mkfs.ocfs2 and the like lie where a user's path may not lead.
+test-ocfs2 test-cluster: export PATH := $(PATH):/usr/sbin:/sbin
+
 # Boots Debian's kernel in qemu, without KVM. TEST_LONG=1 for full counts, SEED=<number> to repeat.
 test-ocfs2: setup
 	@scripts/setup-ocfs2.sh
