@@ -35,6 +35,7 @@ pub fn run(brief: &Brief) {
     loop {
         match wire::command() {
             Command::Check(first) => check(&devices(brief, first)),
+            Command::Settle => Estate::on(&devices(brief, 0)).leave(),
             Command::Work { seed, barrier } => {
                 let options = if barrier { BARRIER } else { DEFAULT };
                 let estate = Estate::mounted(&devices(brief, 0), options);
@@ -56,6 +57,7 @@ fn devices(brief: &Brief, first: usize) -> Vec<PathBuf> {
 
 fn check(devices: &[PathBuf]) {
     let estate = Estate::on(devices);
+    wire::tell(&Word::Mounted);
     let (recovered, all) = aftermath::recover(&estate);
     wire::tell(&Word::Recovered(recovered));
     let mut compared = 0;

@@ -66,7 +66,7 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
         partner = Partner::new(lab.boot(scenario, &disks)?, lab.patience());
         // Now and then it goes during the recovery of the loss before.
         while random.below(6) == 0 {
-            partner.command(Command::Check(0))?;
+            partner.begin_recovery()?;
             std::thread::sleep(Duration::from_millis(random.below(600)));
             partner.machine.kill();
             println!("  killed during recovery");
