@@ -51,6 +51,17 @@ impl Tally {
         );
         Ok(())
     }
+
+    /// Losses have to have fallen inside of operations; of many, so early in a deletion that the
+    /// snapshot is still whole.
+    pub fn ensure_interrupted(&self, many: bool) -> anyhow::Result<()> {
+        ensure!(self.recovered > 0, "nothing half-made was ever found");
+        ensure!(
+            !many || self.survivors.doubtful > 0,
+            "no deletion was caught at its beginning"
+        );
+        Ok(())
+    }
 }
 
 /// qemu is killed: what the machine had handed to its disks is there, nothing after it.
