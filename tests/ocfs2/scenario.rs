@@ -29,9 +29,9 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Whether several machines share its disks.
-    pub fn is_pool(&self) -> bool {
-        self.images.iter().any(|image| image.nodes > 1)
+    /// Whether a node of a pool dies in it.
+    pub fn is_deadly(&self) -> bool {
+        ["killed", "frozen"].contains(&self.name)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::scenario::Scenario;
 
 const MIB: u64 = 1 << 20;
 
-/// How often a scenario is begun in all where a kernel breaks down. When a node dies just while
+/// How often a scenario in which a node dies is begun in all where a kernel breaks down. When a node dies just while
 /// another one asks it for a lock, the survivor's lock manager may stop at a check of its own
 /// (`fs/ocfs2/dlmglue.c`, "AST fired with invalid action", 6.1): about one death in twenty. Nothing
 /// is shown by that of a daemon whose file system is gone.
