@@ -71,8 +71,13 @@ pub enum Command {
     /// Mount and unmount, so that OCFS2 has recovered what is its own.
     Settle,
     /// Make, compare and delete snapshots, at random from this seed, until told to stop, on file
-    /// systems that flush their disks or, as OCFS2 is mounted by default, do not.
-    Work { seed: u64, barrier: bool },
+    /// systems that flush their disks or, as OCFS2 is mounted by default, do not; with FICLONE or, as
+    /// before Linux 4.10, without.
+    Work {
+        seed: u64,
+        barrier: bool,
+        ficlone: bool,
+    },
     /// Delete every snapshot.
     Clear,
     /// Nothing more.

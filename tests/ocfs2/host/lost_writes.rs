@@ -51,6 +51,7 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
     partner.command(Command::Work {
         seed: random.number(),
         barrier: true,
+        ficlone: random.below(2) == 0,
     })?;
     let words = lab.count(120, 600) as usize;
     let (moments, words) = watch(&mut partner, &logs, words)?;

@@ -73,7 +73,8 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
     let losses = lab.count(2, 25).into();
     let mut partner = Partner::new(lab.boot(scenario, &disks)?, lab.patience());
     while tally.losses < losses {
-        live_and_die(&mut partner, &mut ledger, &mut random)?;
+        let ficlone = tally.losses % 2 == 0;
+        live_and_die(&mut partner, &mut ledger, &mut random, ficlone)?;
         partner = Partner::new(lab.boot(scenario, &disks)?, lab.patience());
         // Now and then it goes during the recovery of the loss before.
         while random.below(6) == 0 {
@@ -99,10 +100,12 @@ fn live_and_die(
     partner: &mut Partner,
     ledger: &mut Ledger,
     random: &mut Random,
+    ficlone: bool,
 ) -> anyhow::Result<()> {
     partner.command(Command::Work {
         seed: random.number(),
         barrier: false,
+        ficlone,
     })?;
     let mut hear = |partner: &mut Partner, wait| -> anyhow::Result<()> {
         if let Some(word) = partner.hear_within(wait)? {
