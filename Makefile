@@ -66,6 +66,7 @@ test-long: setup-test setup-fuzz lint
 	$(CARGO) test --locked --doc
 	@scripts/fuzz.sh 15
 	TEST_LONG=1 $(MAKE) test-ocfs2
+	TEST_LONG=1 $(MAKE) test-cluster
 
 # On a nightly compiler. What an earlier run learned is kept below the target directory.
 FUZZ_SECONDS ?= 600

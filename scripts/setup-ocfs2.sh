@@ -44,7 +44,7 @@ add_from_backports() {
 }
 
 missing=""
-for package in ocfs2-tools cpio kmod xz-utils zstd curl qemu-system-x86; do
+for package in ocfs2-tools util-linux cpio kmod xz-utils zstd curl qemu-system-x86; do
     installed "$package" || missing="$missing $package"
 done
 if [ -n "$missing" ]; then
