@@ -94,7 +94,12 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "floor",
-        images: &both(512 * MIB),
+        images: &[
+            of(4 * KIB, 512 * MIB),
+            of(MIB, 512 * MIB),
+            of(4 * KIB, 512 * MIB),
+            of(MIB, 512 * MIB),
+        ],
         drive: host::floor::drive,
         run: guest::floor::run,
     },
