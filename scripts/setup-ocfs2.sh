@@ -1,11 +1,13 @@
 #!/bin/sh
 # Makes what `make test-ocfs2` and `make test-cluster` boot: qemu and the OCFS2 tools from Debian packages, and below
-# <target directory>/ocfs2/ a kernel that has OCFS2 and an initramfs with its modules. The kernel is
-# unpacked there, never installed. May be called any number of times; prints nothing when there is
+# <target directory>/ocfs2/ a kernel that has OCFS2 and an initramfs with its modules. The kernel and
+# busybox are unpacked there, never installed: a static busybox would take the place of the one that
+# most machines have. May be called any number of times; prints nothing when there is
 # nothing to do.
 #
 #   vmlinux     the kernel as ELF, which qemu starts directly
 #   initramfs   busybox, the modules, and tests/ocfs2/init.sh
+#   busybox     the static one
 #   version     of the kernel
 set -eu
 
@@ -15,6 +17,8 @@ place=$target/ocfs2
 init=$root/tests/ocfs2/init.sh
 
 export DEBIAN_FRONTEND=noninteractive
+# mkfs.ocfs2, depmod and others, which a user's own path may not have.
+export PATH="$PATH:/usr/sbin:/sbin"
 
 installed() {
     dpkg-query --show --showformat='${Status}\n' "$1" 2>/dev/null |
@@ -40,7 +44,7 @@ add_from_backports() {
 }
 
 missing=""
-for package in ocfs2-tools busybox-static cpio kmod xz-utils zstd curl qemu-system-x86; do
+for package in ocfs2-tools util-linux cpio kmod xz-utils zstd curl qemu-system-x86; do
     installed "$package" || missing="$missing $package"
 done
 if [ -n "$missing" ]; then
@@ -63,6 +67,32 @@ mkdir -p "$place"
 exec 9>"$place/.lock"
 flock 9
 
+# Unpacks a package below a folder that is new. apt lets its unprivileged user write the download
+# where it may, and warns where it may not.
+unpack() {
+    echo "Unpacking: $1"
+    rm -rf "$2" "$place/download"
+    mkdir -p "$2" "$place/download"
+    (
+        cd "$place/download"
+        apt-get download --quiet -o APT::Sandbox::User=root "$1" >/dev/null 2>&1 ||
+            { apt-get update --quiet >/dev/null &&
+                apt-get download --quiet -o APT::Sandbox::User=root "$1" >/dev/null; }
+    )
+    dpkg -x "$place"/download/*.deb "$2"
+    rm -rf "$place/download"
+}
+
+if [ ! -e "$place/busybox" ]; then
+    unpack busybox-static "$place/package-busybox"
+    busybox=$place/package-busybox/bin/busybox
+    # Newer packages put it below /usr.
+    [ -e "$busybox" ] || busybox=$place/package-busybox/usr/bin/busybox
+    mv "$busybox" "$place/busybox"
+    rm -rf "$place/package-busybox"
+    rm -f "$place/initramfs"
+fi
+
 # The flavour "cloud" has no OCFS2.
 if [ ! -e "$place/vmlinux" ]; then
     kernel_package() {
@@ -75,18 +105,7 @@ if [ ! -e "$place/vmlinux" ]; then
         package=$(kernel_package)
     fi
     [ -n "$package" ] || { echo "apt knows no linux-image-amd64" >&2; exit 1; }
-    echo "Unpacking: $package"
-    rm -rf "$place/package" "$place/download"
-    mkdir -p "$place/package" "$place/download"
-    # apt lets its unprivileged user write the download where it may, and warns where it may not.
-    (
-        cd "$place/download"
-        apt-get download --quiet -o APT::Sandbox::User=root "$package" >/dev/null 2>&1 ||
-            { apt-get update --quiet >/dev/null &&
-                apt-get download --quiet -o APT::Sandbox::User=root "$package" >/dev/null; }
-    )
-    dpkg -x "$place"/download/*.deb "$place/package"
-    rm -rf "$place/download"
+    unpack "$package" "$place/package"
     version=${package#linux-image-}
 
     # Documentation/arch/x86/boot.rst: the boot sector and the set-up code come first; the
@@ -142,7 +161,7 @@ if [ ! -e "$place/initramfs" ] || [ "$place/initramfs" -ot "$init" ] ||
     list base virtio_pci virtio_blk virtio_net crc32c-intel crc32c_generic ocfs2
     list cluster ocfs2_dlm ocfs2_stack_o2cb
     list flakey dm-flakey
-    cp /bin/busybox "$tree/bin/busybox"
+    cp "$place/busybox" "$tree/bin/busybox"
     cp "$init" "$tree/init"
     chmod 755 "$tree/init" "$tree/bin/busybox"
     # Not compressed: an emulated processor would take its time over it.

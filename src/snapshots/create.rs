@@ -32,6 +32,7 @@ use crate::ovm::repository::Repository;
 use crate::protocol::Consistency;
 use crate::sys::flock::Flock;
 use crate::sys::reflink::{self, CloneCall};
+use crate::sys::{file_system, syncfs};
 
 /// What to snapshot.
 #[derive(Debug, Clone)]
@@ -234,15 +235,22 @@ impl Snapshots {
             .collect()
     }
 
+    /// May hang where a node of the pool is dead: it has to come before the operation takes its turn.
     fn check_space(&self, repository: &Repository) -> Result<(), SnapshotError> {
-        let root = &repository.mount_point;
-        let status = File::open(root)
-            .and_then(|root| crate::sys::file_system::status(&root))
-            .map_err(SnapshotError::io("cannot ask for the free space of", root))?;
+        let path = &repository.mount_point;
+        let failed = || SnapshotError::io("cannot ask for the free space of", path);
+        let root = File::open(path).map_err(failed())?;
+        let ask = || file_system::status(&root).map_err(failed());
+        let mut status = ask()?;
         let required = self.settings.min_free.bytes_of(status.total);
         if status.available < required {
+            // What was deleted a moment ago, OCFS2 still counts as used.
+            syncfs::write_out(&root).map_err(SnapshotError::io("cannot write out", path))?;
+            status = ask()?;
+        }
+        if status.available < required {
             return Err(SnapshotError::NoSpace {
-                repository: root.display().to_string(),
+                repository: path.display().to_string(),
                 available: status.available,
                 required,
             });

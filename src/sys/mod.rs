@@ -19,4 +19,5 @@ pub mod occupied;
 pub mod reflink;
 pub mod residency;
 pub mod socket;
+pub mod syncfs;
 pub mod uncached;

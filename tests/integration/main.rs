@@ -17,6 +17,7 @@ mod listener;
 mod manager;
 mod old_client;
 mod pause;
+mod readme;
 mod replicate;
 mod requests;
 mod services;

@@ -29,9 +29,9 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Whether several machines share its disks.
-    pub fn is_pool(&self) -> bool {
-        self.images.iter().any(|image| image.nodes > 1)
+    /// Whether a node of a pool dies in it.
+    pub fn is_deadly(&self) -> bool {
+        ["killed", "frozen"].contains(&self.name)
     }
 }
 
@@ -94,7 +94,12 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "floor",
-        images: &both(512 * MIB),
+        images: &[
+            of(4 * KIB, 512 * MIB),
+            of(MIB, 512 * MIB),
+            of(4 * KIB, 512 * MIB),
+            of(MIB, 512 * MIB),
+        ],
         drive: host::floor::drive,
         run: guest::floor::run,
     },

@@ -27,6 +27,8 @@ pub enum Word {
     Deleted { vm: String, ids: Vec<Uuid> },
     /// There is this snapshot, and it reads so.
     Found { vm: String, id: Uuid, sums: Sums },
+    /// Has mounted what it was to check, and begins to recover.
+    Mounted,
     /// Recovery has undone, finished or cleared so many directories.
     Recovered(usize),
     /// So many comparisons were made, none wrong.
@@ -66,9 +68,16 @@ impl fmt::Display for Word {
 pub enum Command {
     /// Look at what the power's loss has left on the file systems from this one on.
     Check(usize),
+    /// Mount and unmount, so that OCFS2 has recovered what is its own.
+    Settle,
     /// Make, compare and delete snapshots, at random from this seed, until told to stop, on file
-    /// systems that flush their disks or, as OCFS2 is mounted by default, do not.
-    Work { seed: u64, barrier: bool },
+    /// systems that flush their disks or, as OCFS2 is mounted by default, do not; with FICLONE or, as
+    /// before Linux 4.10, without.
+    Work {
+        seed: u64,
+        barrier: bool,
+        ficlone: bool,
+    },
     /// Delete every snapshot.
     Clear,
     /// Nothing more.

@@ -24,28 +24,33 @@ async fn what_one_node_makes_the_other_one_has_at_once() {
     for _ in 0..count(5, 50) {
         let base = here.create_snapshot(&machine.id).await.unwrap();
         assert_eq!(there.vm(&machine.id).await.unwrap().snapshots, [base.id]);
-        let mut bytes = fs::read(&machine.disks[0]).unwrap();
+        let old = fs::read(&machine.disks[0]).unwrap();
+        let mut bytes = old.clone();
         bytes[8192..12288]
             .iter_mut()
             .for_each(|byte| *byte = byte.wrapping_add(1));
-        fs::write(&machine.disks[0], bytes).unwrap();
+        fs::write(&machine.disks[0], &bytes).unwrap();
         let newer = there.create_snapshot(&machine.id).await.unwrap();
         assert!(newer.created_at > base.created_at);
         assert_eq!(
             here.vm(&machine.id).await.unwrap().snapshots,
             [base.id, newer.id]
         );
-        for client in [&here, &there] {
+        for (client, other) in [(&here, &there), (&there, &here)] {
             let changes = client
                 .snapshot(&machine.id, newer.id, Some(base.id))
                 .await
                 .unwrap();
-            let named: u64 = changes.disks[0]
-                .chunks
-                .iter()
-                .map(|chunk| chunk.length)
-                .sum();
-            assert!(named >= 4096, "{changes:#?}");
+            let mut replica = old.clone();
+            for chunk in &changes.disks[0].chunks {
+                let range = [chunk.start, chunk.start + chunk.length];
+                let [start, end] = range.map(|at| usize::try_from(at).unwrap());
+                let (name, length) = (&changes.disks[0].name, chunk.length);
+                let read = other.read(&machine.id, newer.id, name, chunk.start, length);
+                let body = read.await.unwrap().bytes().await.unwrap();
+                replica[start..end].copy_from_slice(&body);
+            }
+            assert!(replica == bytes, "{changes:#?}");
             assert!(changes.disks[1].chunks.is_empty(), "{changes:#?}");
             let sum = digest::of_download(client, &newer, &newer.disks[0])
                 .await

@@ -5,13 +5,15 @@ use std::fs;
 
 use coriolis_ovm_exporter::extents::Extent;
 use coriolis_ovm_exporter::operations::demo::guest::Random;
-use coriolis_ovm_exporter::snapshots::{Refine, Snapshot};
+use coriolis_ovm_exporter::snapshots::{Ability, Refine, Snapshot};
 use coriolis_ovm_exporter::sys::fiemap::ExtentReader;
+use coriolis_ovm_exporter::sys::reflink::CloneCall;
+use nix::mount::MsFlags;
 
 use super::disk::Disk;
 use super::house::{House, file_of};
-use super::on_each;
 use super::replica::{self, Tally};
+use super::{on_each, without_ficlone};
 use crate::brief::Brief;
 
 /// How many snapshots are kept; older and newer ones go at random.
@@ -26,12 +28,22 @@ struct Taken {
 
 pub fn run(brief: &Brief) {
     on_each(brief, |house, disk| {
-        let random = Random::new(brief.seed ^ disk.cluster);
-        several_pairs(house, random, brief.count(50, 1000).into());
+        let mut random = Random::new(brief.seed ^ disk.cluster);
+        let wanted = u64::from(brief.count(50, 1000)) / 2;
+        let first = Random::new(random.number());
+        several_pairs(house, first, wanted, CloneCall::Ficlone);
+        fs::remove_file(house.disk("disk.img")).unwrap();
+        // Another index, so that the clone is tried anew.
+        house.move_out_and_in(MsFlags::empty());
+        without_ficlone::run(|| several_pairs(house, random, wanted, CloneCall::Ocfs2Reflink));
     });
 }
 
-fn several_pairs(house: &House, random: Random, wanted: u64) {
+fn several_pairs(house: &House, random: Random, wanted: u64, call: CloneCall) {
+    assert_eq!(
+        house.snapshots.ability(&house.repository()),
+        Ability::Yes(call)
+    );
     let mut disk = Disk::new(house.disk("disk.img"), random);
     let mut alive: Vec<Taken> = Vec::new();
     let mut sums = [(0_u64, Tally::default()); 3];
@@ -64,7 +76,10 @@ fn several_pairs(house: &House, random: Random, wanted: u64) {
     }
     house.delete_all().unwrap();
     assert_eq!(house.shelf(), Vec::<String>::new());
-    println!("  {} operations, {pairs} pairs compared", disk.deeds);
+    println!(
+        "  {call:?}: {} operations, {pairs} pairs compared",
+        disk.deeds
+    );
     for (refine, (count, sum)) in REFINES.iter().zip(sums) {
         println!(
             "  {refine:?}: {count} pairs, {} bytes changed, {} named, {} missed",

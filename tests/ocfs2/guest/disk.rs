@@ -244,6 +244,11 @@ impl Disk {
 }
 
 fn clone(file: &File, path: &Path, target: &Path) {
-    let ready = reflink::prepare(CloneCall::Ficlone, file, path, target);
-    ready.and_then(|ready| ready.run()).unwrap();
+    let with = |call| reflink::prepare(call, file, path, target)?.run();
+    match with(CloneCall::Ficlone) {
+        // As `without_ficlone` has it.
+        Err(error) if reflink::is_wrong_call(&error) => with(CloneCall::Ocfs2Reflink),
+        other => other,
+    }
+    .unwrap();
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
-use coriolis_ovm_exporter::snapshots::Subject;
+use coriolis_ovm_exporter::snapshots::{Ability, Subject};
+use coriolis_ovm_exporter::sys::reflink::CloneCall;
 use uuid::Uuid;
 
 use super::disk::Disk;
 use super::estate::Estate;
 use super::mount::{BARRIER, DEFAULT};
-use super::{aftermath, wire};
+use super::{aftermath, wire, without_ficlone};
 use crate::brief::Brief;
 use crate::wire::{Command, Word};
 
@@ -35,10 +36,21 @@ pub fn run(brief: &Brief) {
     loop {
         match wire::command() {
             Command::Check(first) => check(&devices(brief, first)),
-            Command::Work { seed, barrier } => {
+            Command::Settle => Estate::on(&devices(brief, 0)).leave(),
+            Command::Work {
+                seed,
+                barrier,
+                ficlone,
+            } => {
                 let options = if barrier { BARRIER } else { DEFAULT };
                 let estate = Estate::mounted(&devices(brief, 0), options);
-                work(estate, &mut Random::new(seed));
+                let mut random = Random::new(seed);
+                if ficlone {
+                    work(estate, &mut random, CloneCall::Ficlone);
+                } else {
+                    // Threads begun in there cannot use it either.
+                    without_ficlone::run(|| work(estate, &mut random, CloneCall::Ocfs2Reflink));
+                }
             }
             Command::Clear => clear(&devices(brief, 0)),
             Command::End => return,
@@ -56,6 +68,7 @@ fn devices(brief: &Brief, first: usize) -> Vec<PathBuf> {
 
 fn check(devices: &[PathBuf]) {
     let estate = Estate::on(devices);
+    wire::tell(&Word::Mounted);
     let (recovered, all) = aftermath::recover(&estate);
     wire::tell(&Word::Recovered(recovered));
     let mut compared = 0;
@@ -89,7 +102,11 @@ fn clear(devices: &[PathBuf]) {
 }
 
 /// All machines at once, until the host wants no more, or the power is gone.
-fn work(estate: Estate, random: &mut Random) {
+fn work(estate: Estate, random: &mut Random, call: CloneCall) {
+    for repository in estate.repositories() {
+        let ability = estate.snapshots.ability(&repository);
+        assert_eq!(ability, Ability::Yes(call));
+    }
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let machines: Vec<_> = MACHINES

@@ -135,10 +135,25 @@ fn full(disk: &brief::Disk, random: &mut Random) {
     assert!(fs::read(file_of(&first)).unwrap() == bytes);
     house.delete(&first).unwrap();
     assert_eq!(house.shelf(), Vec::<String>::new());
+    freed(&house, &path, fillers);
+    fs::remove_file(&path).unwrap();
+}
+
+/// OCFS2 gives back what is deleted some seconds later, and counts it as used until then: a snapshot
+/// can be taken at once all the same.
+fn freed(house: &House, path: &Path, fillers: Vec<PathBuf>) {
+    let available = || house.repository().status().unwrap().available;
     for filler in fillers {
         fs::remove_file(filler).unwrap();
     }
-    fs::remove_file(&path).unwrap();
+    let counted = available();
+    let snapshot = house.take(path);
+    println!(
+        "  freed: {counted} bytes, when it was deleted; {} with a snapshot",
+        available()
+    );
+    house.delete(&snapshot).unwrap();
+    assert_eq!(house.shelf(), Vec::<String>::new());
 }
 
 /// Takes all the space there is, in ever smaller pieces.

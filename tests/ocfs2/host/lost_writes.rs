@@ -1,6 +1,7 @@
 //! Losses of power on disks with a volatile cache: one life, whose every write is logged, and many
 //! deaths. At each moment the disks have what was flushed, and chance decides on every other write.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
     partner.command(Command::Work {
         seed: random.number(),
         barrier: true,
+        ficlone: random.below(2) == 0,
     })?;
     let words = lab.count(120, 600) as usize;
     let (moments, words) = watch(&mut partner, &logs, words)?;
@@ -76,7 +78,7 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
     let losses = lab.count(8, 60);
     ensure!(moments.len() > 1, "no moment was noted");
     println!("  {} moments of {} words", moments.len(), words.len());
-    let chosen = choose(&moments, losses, &mortals, &mut random);
+    let chosen = choose(&moments, &words, losses, &mortals, &mut random)?;
     let mut tally = Tally::default();
     let mut lost = 0;
     for batch in chosen.chunks(BATCH) {
@@ -109,7 +111,9 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
         }
     }
     println!("  {lost} unflushed writes lost");
-    tally.tell()
+    ensure!(lost > 0, "nothing was lost");
+    tally.tell()?;
+    tally.ensure_interrupted(lab.long)
 }
 
 /// Listens to the machine until it has said `wanted` words, noting as many moments as possible.
@@ -156,26 +160,75 @@ fn length(log: &Path) -> anyhow::Result<u64> {
     Ok(log.metadata()?.len())
 }
 
-/// Moments at random; every other one is the worst of several.
-fn choose(noted: &[Moment], count: u32, mortals: &[Mortal], random: &mut Random) -> Vec<Moment> {
+/// Moments at random. Every other one lies inside of an operation, a making or a deletion in turn;
+/// of both kinds, every other one is the worst of several.
+fn choose(
+    noted: &[Moment],
+    words: &[Word],
+    count: u32,
+    mortals: &[Mortal],
+    random: &mut Random,
+) -> anyhow::Result<Vec<Moment>> {
     let danger = |moment: &Moment| -> usize {
         let disks = mortals.iter().zip(&moment.logs);
         disks.map(|(disk, length)| disk.endangered(*length)).sum()
     };
+    // What follows the last one is not known.
+    let all: Vec<usize> = (0..noted.len() - 1).collect();
+    let during = |work: fn(&Busy) -> bool| -> Vec<usize> {
+        let inside = |at: &usize| work(&Busy::after(&words[..noted[*at].words]));
+        all.iter().copied().filter(inside).collect()
+    };
+    let making = during(|busy| !busy.making.is_empty());
+    let deleting = during(|busy| !busy.deleting.is_empty());
+    println!(
+        "  {} of them inside of a making, {} inside of a deletion",
+        making.len(),
+        deleting.len()
+    );
     let mut chosen = Vec::new();
     for number in 0..count {
-        let several = if number % 2 == 0 { 1 } else { 10 };
-        let candidates = (0..several).map(|_| somewhen(noted, random));
+        let among = match number % 4 {
+            0 | 2 => &all,
+            1 => &making,
+            _ => &deleting,
+        };
+        ensure!(!among.is_empty(), "no moment to choose from");
+        let several = if number % 8 < 4 { 1 } else { 10 };
+        let candidates = (0..several).map(|_| somewhen(noted, among, random));
         chosen.extend(candidates.max_by_key(danger));
     }
     chosen.sort_by(|one, other| one.logs.cmp(&other.logs));
-    chosen
+    Ok(chosen)
 }
 
-/// A moment between two that were noted, where only one disk was at work meanwhile: of two disks'
-/// writes nobody knows which came first.
-fn somewhen(noted: &[Moment], random: &mut Random) -> Moment {
-    let at = usize::try_from(random.below(noted.len() as u64 - 1)).unwrap_or(0);
+/// The virtual machines of which a snapshot is being made, or deleted.
+#[derive(Debug, Default)]
+struct Busy<'w> {
+    making: BTreeSet<&'w str>,
+    deleting: BTreeSet<&'w str>,
+}
+
+impl Busy<'_> {
+    fn after(words: &[Word]) -> Busy<'_> {
+        let mut busy = Busy::default();
+        for word in words {
+            let _ = match word {
+                Word::Taking { vm, .. } => busy.making.insert(vm),
+                Word::Ready { vm, .. } => busy.making.remove(vm.as_str()),
+                Word::Deleting { vm, .. } => busy.deleting.insert(vm),
+                Word::Deleted { vm, .. } => busy.deleting.remove(vm.as_str()),
+                _ => false,
+            };
+        }
+        busy
+    }
+}
+
+/// A moment between one of these that were noted and the next, where only one disk was at work
+/// meanwhile: of two disks' writes nobody knows which came first.
+fn somewhen(noted: &[Moment], among: &[usize], random: &mut Random) -> Moment {
+    let at = among[usize::try_from(random.below(among.len() as u64)).unwrap_or(0)];
     let (one, next) = (&noted[at], &noted[at + 1]);
     let changed: Vec<usize> = (0..one.logs.len())
         .filter(|disk| one.logs[*disk] != next.logs[*disk])

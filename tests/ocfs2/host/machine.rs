@@ -53,8 +53,10 @@ impl Machine {
     pub fn boot(plan: &Plan<'_>) -> anyhow::Result<Machine> {
         // A slow console would keep a pool's node from its heartbeat.
         let loud = if plan.shared { "" } else { "loglevel=6 " };
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+        // Whoever kills this test kills its machines.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
             .args(["-smp", &plan.processors.to_string()])
             .args(["-m", &plan.memory.to_string()])
             .args(["-nodefaults", "-no-user-config"])

@@ -58,12 +58,28 @@ impl Partner {
         }
     }
 
+    /// Has it begin to recover what lies on its disks, and gives up on hearing how that ends. OCFS2's
+    /// own recovery is over then: killed in that, OCFS2 loses clusters of its own accord.
+    pub fn begin_recovery(&mut self) -> anyhow::Result<()> {
+        self.command(Command::Settle)?;
+        self.expect(&Word::Done)?;
+        self.command(Command::Check(0))?;
+        self.expect(&Word::Mounted)
+    }
+
+    fn expect(&mut self, expected: &Word) -> anyhow::Result<()> {
+        let word = self.hear()?;
+        ensure!(word == *expected, "{expected} was to come, not {word}");
+        Ok(())
+    }
+
     /// Has it recover what lies on its disks from `first` on.
     pub fn check(&mut self, first: usize) -> anyhow::Result<Aftermath> {
         self.command(Command::Check(first))?;
         let mut aftermath = Aftermath::default();
         loop {
             match self.hear()? {
+                Word::Mounted => {}
                 Word::Recovered(count) => aftermath.recovered = count,
                 Word::Compared(count) => aftermath.compared = count,
                 Word::Done => return Ok(aftermath),

@@ -51,6 +51,17 @@ impl Tally {
         );
         Ok(())
     }
+
+    /// Losses have to have fallen inside of operations; of many, so early in a deletion that the
+    /// snapshot is still whole.
+    pub fn ensure_interrupted(&self, many: bool) -> anyhow::Result<()> {
+        ensure!(self.recovered > 0, "nothing half-made was ever found");
+        ensure!(
+            !many || self.survivors.doubtful > 0,
+            "no deletion was caught at its beginning"
+        );
+        Ok(())
+    }
 }
 
 /// qemu is killed: what the machine had handed to its disks is there, nothing after it.
@@ -62,11 +73,12 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
     let losses = lab.count(2, 25).into();
     let mut partner = Partner::new(lab.boot(scenario, &disks)?, lab.patience());
     while tally.losses < losses {
-        live_and_die(&mut partner, &mut ledger, &mut random)?;
+        let ficlone = tally.losses % 2 == 0;
+        live_and_die(&mut partner, &mut ledger, &mut random, ficlone)?;
         partner = Partner::new(lab.boot(scenario, &disks)?, lab.patience());
         // Now and then it goes during the recovery of the loss before.
         while random.below(6) == 0 {
-            partner.command(Command::Check(0))?;
+            partner.begin_recovery()?;
             std::thread::sleep(Duration::from_millis(random.below(600)));
             partner.machine.kill();
             println!("  killed during recovery");
@@ -88,10 +100,12 @@ fn live_and_die(
     partner: &mut Partner,
     ledger: &mut Ledger,
     random: &mut Random,
+    ficlone: bool,
 ) -> anyhow::Result<()> {
     partner.command(Command::Work {
         seed: random.number(),
         barrier: false,
+        ficlone,
     })?;
     let mut hear = |partner: &mut Partner, wait| -> anyhow::Result<()> {
         if let Some(word) = partner.hear_within(wait)? {

@@ -49,7 +49,10 @@ pub fn run(brief: &Brief) {
     loopback.args(["ip", "link", "set", "lo", "up"]);
     assert!(loopback.status().unwrap().success());
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for (kernel, disk) in KERNELS.iter().zip(&brief.disks) {
+    // Each kernel has disks with clusters of each size.
+    let per_kernel = brief.disks.len() / KERNELS.len();
+    for (at, disk) in brief.disks.iter().enumerate() {
+        let kernel = &KERNELS[at / per_kernel];
         println!("{kernel}, clusters of {} KiB:", disk.cluster >> 10);
         let size = u64::from(brief.count(2, 32)) << 20;
         let mut random = Random::new(brief.seed);
@@ -59,7 +62,9 @@ pub fn run(brief: &Brief) {
 }
 
 async fn lives_on(kernel: &'static Kernel, disk: &Disk, size: u64, random: &mut Random) -> Trace {
-    let root = Root::make(&Path::new("/floor").join(kernel.to_string()), &disk.device);
+    let place = format!("{kernel}, {}", disk.cluster);
+    let root = Root::make(&Path::new("/floor").join(&place), &disk.device);
+    let scratch = Path::new("/tmp").join(place);
     let machine = node::machine(size, random);
     root.toolstack(&machine.id);
     let names = NameServer::start(MANAGER).await;
@@ -72,7 +77,6 @@ async fn lives_on(kernel: &'static Kernel, disk: &Disk, size: u64, random: &mut 
     root.hosts(&format!("127.0.0.1 {MANAGER}\n"));
     let (daemon, calls) = root.start(kernel);
     let place = format!("https://{}", daemon.address());
-    let scratch = Path::new("/tmp").join(kernel.to_string());
     life::whole(&place, &authority, &machine, &scratch, random).await;
     let client = life::login(&place, &authority).await;
     sees_its_node(&client, &machine.id).await;

@@ -28,7 +28,7 @@ use crate::scenario::Scenario;
 
 const MIB: u64 = 1 << 20;
 
-/// How often a scenario is begun in all where a kernel breaks down. When a node dies just while
+/// How often a scenario in which a node dies is begun in all where a kernel breaks down. When a node dies just while
 /// another one asks it for a lock, the survivor's lock manager may stop at a check of its own
 /// (`fs/ocfs2/dlmglue.c`, "AST fired with invalid action", 6.1): about one death in twenty. Nothing
 /// is shown by that of a daemon whose file system is gone.
@@ -193,15 +193,50 @@ impl<'s> Pool<'s> {
         Ok((id, disks))
     }
 
-    /// SHA-256 of a snapshot's disk as a node sends it.
+    /// A snapshot's disk as a node sends it.
+    fn read(
+        &mut self,
+        at: usize,
+        snapshot: &Snapshot,
+        disk: &SnapshotDisk,
+    ) -> anyhow::Result<Vec<u8>> {
+        let client = self.clients[at].clone();
+        self.run(read(&client, snapshot, disk, 0, disk.size))?
+    }
+
+    /// SHA-256 of that.
     fn digest(
         &mut self,
         at: usize,
         snapshot: &Snapshot,
         disk: &SnapshotDisk,
     ) -> anyhow::Result<String> {
+        Ok(sha256(&self.read(at, snapshot, disk)?))
+    }
+
+    /// Makes a replica of an older snapshot's disk one of this snapshot's, by the chunks that `disk`
+    /// names; their bytes come from node `at`.
+    fn bring_forward(
+        &mut self,
+        at: usize,
+        snapshot: &Snapshot,
+        disk: &SnapshotDisk,
+        replica: &mut Vec<u8>,
+    ) -> anyhow::Result<()> {
+        // What a volume holds behind the disk's former end is anybody's guess.
+        replica.resize(usize::try_from(disk.size)?, 0xEE);
         let client = self.clients[at].clone();
-        self.run(digest(&client, snapshot, disk))?
+        for chunk in &disk.chunks {
+            let start = usize::try_from(chunk.start)?;
+            let place = &mut replica[start..start + usize::try_from(chunk.length)?];
+            if chunk.zero {
+                place.fill(0);
+            } else {
+                let bytes = read(&client, snapshot, disk, chunk.start, chunk.length);
+                place.copy_from_slice(&self.run(bytes)??);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -209,23 +244,29 @@ async fn listed(client: &Client, vm: &str) -> anyhow::Result<BTreeSet<Uuid>> {
     Ok(client.vm(vm).await?.snapshots.into_iter().collect())
 }
 
-async fn digest(
+async fn read(
     client: &Client,
     snapshot: &Snapshot,
     disk: &SnapshotDisk,
-) -> anyhow::Result<String> {
+    start: u64,
+    length: u64,
+) -> anyhow::Result<Vec<u8>> {
     let mut body = client
-        .read(&snapshot.vm_id, snapshot.id, &disk.name, 0, disk.size)
+        .read(&snapshot.vm_id, snapshot.id, &disk.name, start, length)
         .await?;
-    let mut digest = Sha256::new();
-    while let Some(bytes) = body.chunk().await? {
-        digest.update(&bytes);
+    let mut bytes = Vec::new();
+    while let Some(more) = body.chunk().await? {
+        bytes.extend_from_slice(&more);
     }
-    Ok(digest
-        .finalize()
+    Ok(bytes)
+}
+
+/// As `sha256sum` prints it.
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect())
+        .collect()
 }
 
 /// The status of an answer that has to be a refusal.
