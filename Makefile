@@ -32,7 +32,7 @@ setup-fuzz:
 	@scripts/setup.sh fuzz
 
 demo: setup
-	$(CARGO) build --locked --bin coriolis-ovm-exporter
+	$(CARGO) build --locked --bins
 	$(TARGET)/debug/coriolis-ovm-exporter demo $(if $(DIR),--dir $(DIR))
 
 release: setup

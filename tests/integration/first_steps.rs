@@ -1,6 +1,10 @@
 //! The whole way through, as short as it can be: the demo, and a node that restarts.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::support::node::{Kind, TestNode};
 
@@ -36,6 +40,42 @@ fn the_demo_ends_with_identical_replicas_and_leaves_nothing() {
     let devices = String::from_utf8(devices.stdout).unwrap();
     let own = folder.path().to_str().unwrap();
     assert!(!devices.contains(own), "{devices}");
+}
+
+#[test]
+fn the_lines_that_the_demo_prints_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_coriolis-ovm-exporter"))
+        .args(["demo", "--keep", "--seed", "8"])
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let printed = BufReader::new(demo.stdout.take().unwrap());
+    let lines = printed.lines().map(Result::unwrap);
+    let script: Vec<String> = lines
+        .skip_while(|line| !line.starts_with("API="))
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let place = tempfile::tempdir().unwrap();
+    let tried = Command::new("sh")
+        .args(["-e", "-c", &script.join("\n")])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    let id = i32::try_from(demo.id()).unwrap();
+    kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
+    demo.wait().unwrap();
+    let said = String::from_utf8_lossy(&tried.stdout);
+    assert!(
+        tried.status.success(),
+        "{script:#?}\n{said}\n{}",
+        String::from_utf8_lossy(&tried.stderr)
+    );
+    for part in ["web server", "\"chunks\":", "full", "incremental"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(place.path().join("replica").is_dir());
 }
 
 #[tokio::test(flavor = "multi_thread")]

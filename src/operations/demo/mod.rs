@@ -40,7 +40,7 @@ pub struct Options {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
-    /// Keep the node up until Ctrl-C and print curl lines to try.
+    /// Keep the node up until Ctrl-C and print lines to try, with curl and with the command.
     #[arg(long)]
     keep: bool,
     /// The random numbers' seed, to repeat a run.
@@ -91,7 +91,7 @@ async fn show(options: &Options) -> anyhow::Result<ExitCode> {
         print!("{report}");
     }
     if options.keep {
-        println!("\n{}", node.curl_lines());
+        println!("\n{}", node.lines_to_try());
         std::future::pending::<()>().await;
     }
     Ok(if report.identical() {

@@ -128,25 +128,43 @@ impl Node {
         Ok(Client::login(&self.endpoint(), USER, PASSWORD, &trust).await?)
     }
 
-    /// What to paste into a shell to try the API.
+    /// What to paste into a shell to try the API with curl, and to keep a replica with the command.
     #[must_use]
-    pub fn curl_lines(&self) -> String {
+    pub fn lines_to_try(&self) -> String {
         let authority = self.ground.path().join("node/ca-pub.pem");
         let vm = self
             .machines
             .first()
             .map_or("VM", |machine| machine.id.as_str());
         format!(
-            "The node stays up until Ctrl-C. Try, in another shell:\n\
+            "The node stays up until Ctrl-C. Try, in another shell:\n\n\
              API={endpoint}/api/v1 CA={authority}\n\
-             TOKEN=$(curl -s --cacert $CA -d '{{\"username\":\"{USER}\",\"password\":\"{PASSWORD}\"}}' $API/auth/login | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')\n\
+             TOKEN=$(curl -s --cacert $CA -d '{{\"username\":\"{USER}\",\"password\":\"{PASSWORD}\"}}' $API/auth/login | sed 's/.*\"token\":\"\\([^\"]*\\).*/\\1/')\n\
              curl -s --cacert $CA -H \"Authorization: Bearer $TOKEN\" $API/node\n\
              curl -s --cacert $CA -H \"Authorization: Bearer $TOKEN\" $API/vms\n\
-             curl -s --cacert $CA -H \"Authorization: Bearer $TOKEN\" -X POST $API/vms/{vm}/snapshots\n",
+             curl -s --cacert $CA -H \"Authorization: Bearer $TOKEN\" -X POST $API/vms/{vm}/snapshots\n\
+             export OVM_EXPORTER_ENDPOINT={endpoint} OVM_EXPORTER_CAFILE=$CA\n\
+             export OVM_EXPORTER_USERNAME={USER} OVM_EXPORTER_PASSWORD={PASSWORD}\n\
+             {command} vms list\n\
+             {command} replicate {vm} --to replica --verify\n\
+             {command} replicate {vm} --to replica --verify\n",
             endpoint = self.endpoint(),
             authority = authority.display(),
+            command = command(),
         )
     }
+}
+
+/// The command's program, which is built beside the daemon's.
+fn command() -> String {
+    let beside = std::env::current_exe()
+        .map(|own| own.with_file_name("ovm-exporter"))
+        .ok()
+        .filter(|path| path.is_file());
+    beside.map_or_else(
+        || "ovm-exporter".to_owned(),
+        |path| path.display().to_string(),
+    )
 }
 
 fn make_machines(repository: &Path) -> anyhow::Result<Vec<Machine>> {
