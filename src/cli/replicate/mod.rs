@@ -1,6 +1,7 @@
 //! `replicate`.
 
 mod board;
+mod neighbours;
 mod options;
 mod report;
 mod shared_state;
@@ -17,8 +18,8 @@ use anyhow::Context as _;
 use super::arguments::Common;
 use super::say;
 use crate::causes;
-use crate::client::ClientError;
 use crate::client::replicate::{Cancellation, ReplicateError, StateFile};
+use crate::client::{Client, ClientError};
 use crate::protocol::duration;
 use shared_state::SharedState;
 use turns::Interruption;
@@ -27,20 +28,31 @@ use turns::Interruption;
 /// that fails is told of, and the next one tries again; but the first has to have a chance.
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
     let connection = common.connection.resolve()?;
-    let file = options.state_file()?;
     if let Some(folder) = &options.to {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let state = SharedState(Arc::new(StateFile::open(file)?));
+    let mut state = match &options.state {
+        Some(file) => Some(SharedState(Arc::new(StateFile::open(file)?))),
+        // Its name is known when a node has told the machine's id.
+        None => None,
+    };
     let mut interruption = Interruption::listen()?;
     let mut is_first = true;
     loop {
         let cancellation = Cancellation::new();
         let turn = async {
             let clients = connection.log_in(usize::MAX).await?;
+            let state = match &state {
+                Some(state) => state.clone(),
+                None => {
+                    let file = options.state_file(&id(&clients, &options.vm).await?)?;
+                    let opened = StateFile::open(file).map_err(ReplicateError::State)?;
+                    state.insert(SharedState(Arc::new(opened))).clone()
+                }
+            };
             let run = options
-                .replication(clients, state.clone(), is_first)
+                .replication(clients, state, is_first)
                 .progress(board::Board::new(common.quiet))
                 .cancelled_by(&cancellation);
             anyhow::Ok(run.run().await?)
@@ -70,6 +82,20 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+/// The id of a machine, by the first node that answers.
+async fn id(clients: &[Client], vm: &str) -> anyhow::Result<String> {
+    let mut failed = None;
+    for client in clients {
+        match client.vm(vm).await {
+            Ok(found) if found.id.is_empty() => return Ok(vm.to_owned()),
+            Ok(found) => return Ok(found.id),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    let error = failed.context("no node was named")?;
+    Err(error).with_context(|| format!("cannot look at machine {vm}"))
 }
 
 /// Whether somebody has to change something before another try can succeed. Of a run that has never

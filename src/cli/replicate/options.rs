@@ -1,16 +1,16 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 
-use super::SOONEST;
 use super::shared_state::SharedState;
+use super::{SOONEST, neighbours};
 use crate::cli::snapshot::{ConsistencyName, lifetime};
-use crate::cli::words::{compression, file_name, placed, refine};
+use crate::cli::words::{compression, placed, refine};
 use crate::client::Client;
-use crate::client::replicate::Replication;
+use crate::client::replicate::{Replication, StateStore as _};
 use crate::client::target::{self, TargetOptions};
 use crate::protocol::delta::Compression;
 use crate::protocol::{Lifetime, Refine, duration};
@@ -23,9 +23,9 @@ pub struct ReplicateOptions {
     /// Where the replica is kept: a file for each disk, of its name.
     #[arg(long, value_name = "DIR", required_unless_present = "state")]
     pub to: Option<PathBuf>,
-    /// What is known of the replica [default: .ovm-exporter-VM.json in DIR].
+    /// What is known of the replica [default: .ovm-exporter-ID.json in DIR, by the machine's id].
     #[arg(long, value_name = "FILE")]
-    state: Option<PathBuf>,
+    pub state: Option<PathBuf>,
     /// This disk to this file or block device; may be repeated.
     #[arg(long = "disk", value_name = "NAME=PATH", value_parser = placed)]
     disks: Vec<(String, PathBuf)>,
@@ -35,6 +35,10 @@ pub struct ReplicateOptions {
     /// The block devices are new and hold zeros only; for the first run alone.
     #[arg(long)]
     zeroed: bool,
+    /// Files and devices that hold something already, and no replica of this state, may be
+    /// overwritten.
+    #[arg(long)]
+    overwrite: bool,
     /// Zeros on block devices give their room back to the storage below.
     #[arg(long)]
     discard: bool,
@@ -66,14 +70,13 @@ pub struct ReplicateOptions {
 }
 
 impl ReplicateOptions {
-    /// Where the state is.
-    pub fn state_file(&self) -> anyhow::Result<PathBuf> {
+    /// Where the state of the machine of that id is: one, however the machine was named.
+    pub fn state_file(&self, id: &str) -> anyhow::Result<PathBuf> {
         if let Some(file) = &self.state {
             return Ok(file.clone());
         }
         let folder = self.to.as_ref().context("give --to or --state")?;
-        let name: String = self
-            .vm
+        let name: String = id
             .chars()
             .map(|letter| if letter == '/' { '_' } else { letter })
             .collect();
@@ -88,7 +91,7 @@ impl ReplicateOptions {
         is_first: bool,
     ) -> Replication {
         let mut run = Replication::of(&self.vm)
-            .state(state)
+            .state(state.clone())
             .refine(self.refine)
             .compression(self.compression);
         for client in clients {
@@ -109,20 +112,31 @@ impl ReplicateOptions {
         if self.verify {
             run = run.verified();
         }
+        if self.overwrite {
+            run = run.overwrite();
+        }
         if let Some(disks) = self.parallel {
             run = run.parallel_disks(disks);
         }
         let named: BTreeMap<String, PathBuf> = self.disks.iter().cloned().collect();
         let folder = self.to.clone();
+        let ours = state.name();
         let how = TargetOptions {
             // A run that broke off has written to them.
             declared_zeroed: self.zeroed && is_first,
             discard: self.discard,
         };
         run.targets(move |disk| {
-            let beside = || Some(folder.as_ref()?.join(file_name(&disk.name)?));
-            let path = named.get(&disk.name).cloned().or_else(beside);
-            path.map(|path| target::open(&path, &how)).transpose()
+            let path = match (named.get(&disk.name), &folder) {
+                (Some(path), _) => path.clone(),
+                (None, Some(folder)) => folder.join(target::file_name(&disk.name)?),
+                (None, None) => return Ok(None),
+            };
+            let path = target::settled(&path)?;
+            if let Some(folder) = &folder {
+                neighbours::leave_alone(folder, Path::new(&ours), &path)?;
+            }
+            target::open(&path, &how).map(Some)
         })
     }
 }

@@ -114,13 +114,14 @@ pub(super) async fn replicate(
     flushed.map_err(|error| goal.failed(error))?;
     let checked = check(run, snapshot, &goal).await?;
     let target = Arc::clone(&goal.target);
-    let size = blocking(move || target.size()).await?;
-    let size = size.map_err(|error| goal.failed(error))?;
+    // Nothing writes to it from here on.
+    let left = blocking(move || Ok((target.size()?, target.fingerprint()?))).await?;
+    let (size, fingerprint) = left.map_err(|error| goal.failed(error))?;
     run.progress.on(&Event::DiskFinished {
         disk: name,
         written: tally.data.load(Relaxed),
     });
-    let known = DiskState::of(&goal.disk, goal.facts.name.clone(), size);
+    let known = DiskState::of(&goal.disk, goal.facts.name.clone(), size, fingerprint);
     Ok((outcome(&goal, plan, told, &tally, checked, begun), known))
 }
 

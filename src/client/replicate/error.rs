@@ -53,6 +53,27 @@ pub enum ReplicateError {
         /// The disk.
         disk: String,
     },
+    /// A target holds something that is not this replica's.
+    #[error(
+        "{disk}: {target} holds something already, and this replica has never written to it; name \
+         another target, or allow it to be overwritten (--overwrite)"
+    )]
+    Occupied {
+        /// The disk.
+        disk: String,
+        /// What the target is called.
+        target: String,
+    },
+    /// A target is the file of a disk itself, or one that is needed for the run.
+    #[error("{disk}: {target} is {what}; name another target")]
+    Forbidden {
+        /// The disk.
+        disk: String,
+        /// What the target is called.
+        target: String,
+        /// What it is.
+        what: String,
+    },
     /// A target cannot be opened, written, read or flushed.
     #[error("{disk}: {source}")]
     Target {

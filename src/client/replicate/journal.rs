@@ -11,7 +11,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Loads it, and sees that it belongs to this machine.
+    /// Loads it; a new one is of this machine.
     pub(super) async fn open(
         store: Arc<dyn StateStore>,
         vm: &str,
@@ -31,13 +31,6 @@ impl Journal {
                     state.version
                 ),
             )));
-        }
-        if state.vm != vm {
-            return Err(ReplicateError::OtherMachine {
-                store: store.name(),
-                found: state.vm,
-                wanted: vm.to_owned(),
-            });
         }
         Ok(Journal {
             store,

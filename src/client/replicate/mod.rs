@@ -33,6 +33,11 @@
 //! | the same, but the snapshot is gone | | compares the written disks by digests, or copies them in full |
 //! | snapshots to be dropped | after it had saved the new base | drops them |
 //!
+//! A file that somebody else has changed since the last run, such as by restoring it from a backup,
+//! is told by its inode and its times, and compared by digests. After a run that was interrupted
+//! while it wrote, its inode alone can tell: older bytes that were copied into the same file after
+//! such a run are not seen. Have the run [verified](Replication::verified) then.
+//!
 //! The third line is why a run that wrote is not just repeated with a newer snapshot: a block that
 //! differs between base and the snapshot half applied, and is in the newer one again as it was in
 //! the base, is in no delta from the base to that, and would keep the bytes of the one between.

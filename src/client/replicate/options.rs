@@ -14,6 +14,8 @@ pub(super) struct Options {
     pub(super) compression: Compression,
     /// Read back and compared with the snapshot before the state is advanced.
     pub(super) verify: bool,
+    /// Whatever lies on a target that this replica has never written to may go.
+    pub(super) overwrite: bool,
     /// After an interrupted run was finished, a fresh snapshot follows.
     pub(super) catch_up: bool,
     pub(super) parallel_disks: usize,
@@ -34,6 +36,7 @@ impl Default for Options {
             refine: Refine::default(),
             compression: Compression::default(),
             verify: false,
+            overwrite: false,
             catch_up: true,
             parallel_disks: 4,
             streams: 2,

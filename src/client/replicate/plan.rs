@@ -1,6 +1,7 @@
 //! How a disk is to be copied, and why: decided from what is known, without asking anybody.
 
 use super::{How, ReplicaState};
+use crate::client::target::Fingerprint;
 use crate::protocol::SnapshotDisk;
 
 /// What a target says of itself at the start.
@@ -10,6 +11,8 @@ pub(super) struct TargetFacts {
     pub(super) size: u64,
     pub(super) zeroed: bool,
     pub(super) readable: bool,
+    /// As it was found.
+    pub(super) fingerprint: Option<Fingerprint>,
 }
 
 /// How a disk is copied.
@@ -101,6 +104,20 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
             target.name, target.size, known.target_size
         ));
     }
+    if let Some((found, left)) = target.fingerprint.as_ref().zip(known.fingerprint.as_ref()) {
+        // What an interrupted run has written to looks otherwise, but is the same one.
+        let is_same = if state.is_dirty(&disk.name) {
+            found.identity == left.identity
+        } else {
+            found == left
+        };
+        if !is_same {
+            return Some(format!(
+                "{} was changed since the last run by somebody else (restored from a backup?)",
+                target.name
+            ));
+        }
+    }
     None
 }
 
@@ -130,12 +147,20 @@ mod tests {
         }
     }
 
+    fn fingerprint(identity: &str, version: &str) -> Fingerprint {
+        Fingerprint {
+            identity: identity.to_owned(),
+            version: version.to_owned(),
+        }
+    }
+
     fn target() -> TargetFacts {
         TargetFacts {
             name: "/replicas/a.img".to_owned(),
             size: 100,
             zeroed: false,
             readable: true,
+            fingerprint: Some(fingerprint("8:1", "1")),
         }
     }
 
@@ -147,6 +172,7 @@ mod tests {
             source: "/r/a.img".into(),
             target: "/replicas/a.img".to_owned(),
             target_size: 100,
+            fingerprint: Some(fingerprint("8:1", "1")),
         };
         state.disks.insert("a.img".to_owned(), known);
         state
@@ -177,7 +203,14 @@ mod tests {
             name: "/replicas/b.img".to_owned(),
             ..target()
         };
+        let touched = |identity, version| TargetFacts {
+            fingerprint: Some(fingerprint(identity, version)),
+            ..target()
+        };
         for (state, target, why) in [
+            (state(), touched("8:1", "2"), "by somebody else"),
+            (state(), touched("8:2", "1"), "by somebody else"),
+            (dirty(state()), touched("8:2", "2"), "by somebody else"),
             (suspect.clone(), target(), "it lies"),
             (dirty(suspect), target(), "it lies"),
             (elsewhere, target(), "another file"),
@@ -199,6 +232,16 @@ mod tests {
             assert_eq!(plan(&state, blind).how, How::Full, "{why}");
         }
         assert_eq!(plan(&dirty(state()), size(200)).how, How::Incremental);
+        let written = touched("8:1", "2");
+        assert_eq!(plan(&dirty(state()), written).how, How::Incremental);
+        let silent = TargetFacts {
+            fingerprint: None,
+            ..target()
+        };
+        assert_eq!(plan(&state(), silent).how, How::Incremental);
+        let mut older = state();
+        older.disks.get_mut("a.img").unwrap().fingerprint = None;
+        assert_eq!(plan(&older, touched("8:1", "2")).how, How::Incremental);
     }
 
     #[test]

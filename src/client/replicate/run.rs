@@ -21,7 +21,7 @@ use super::stop::Stop;
 use super::{
     Cancellation, DiskOutcome, Event, Outcome, Pending, ReplicateError, Replication, StateStore,
 };
-use crate::client::target::Target;
+use crate::client::target::{Fingerprint, Target};
 use crate::protocol::{Snapshot, SnapshotDisk, SnapshotRequest};
 
 /// How long a snapshot that nobody needs is worth waiting for: it is in the state.
@@ -79,15 +79,32 @@ impl Run {
         let endpoints = setup.clients.into_iter();
         let endpoints = endpoints.map(|client| Arc::new(Endpoint::new(client, streams)));
         let stop = Stop::new(&setup.cancellation);
-        let journal = Journal::open(Arc::clone(&store), &setup.vm).await?;
+        let endpoints = Endpoints {
+            all: endpoints.collect(),
+            patience: setup.options.patience,
+            progress: Arc::clone(&setup.progress),
+            stop: stop.clone(),
+        };
+        let vm = id_of(&endpoints, &setup.vm).await?;
+        let journal = Journal::open(Arc::clone(&store), &vm).await?;
+        let kept = journal.state().await.vm;
+        if kept != vm {
+            // It may be kept under another name of the same machine.
+            match id_of(&endpoints, &kept).await {
+                Ok(id) if id == vm => journal.change(|state| state.vm = id).await?,
+                Err(error) if error.is_transient() => return Err(error),
+                _ => {
+                    return Err(ReplicateError::OtherMachine {
+                        store: store.name(),
+                        found: kept,
+                        wanted: vm,
+                    });
+                }
+            }
+        }
         Ok(Arc::new(Run {
-            endpoints: Arc::new(Endpoints {
-                all: endpoints.collect(),
-                patience: setup.options.patience,
-                progress: Arc::clone(&setup.progress),
-                stop: stop.clone(),
-            }),
-            vm: setup.vm,
+            endpoints: Arc::new(endpoints),
+            vm,
             journal,
             store,
             options: setup.options,
@@ -309,10 +326,12 @@ impl Run {
             self.warn(warning.clone());
         }
         let goals = self.goals(snapshot, is_first).await?;
+        self.may_be_written(snapshot, &goals).await?;
         // What shows that a target is not what it was, such as its size, is gone once it is prepared.
         self.journal
             .change(|state| {
                 for goal in &goals {
+                    state.targets.insert(goal.facts.name.clone());
                     let plan = Plan::of(state, &goal.disk, &goal.facts);
                     if plan.suspect {
                         state.distrust(&goal.disk.name, &plan.why);
@@ -374,6 +393,57 @@ impl Run {
         self.drop_what_is_over(&self.endpoints).await?;
         outcomes.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(outcomes)
+    }
+
+    /// Whether nothing is lost that is not this replica's.
+    async fn may_be_written(
+        &self,
+        snapshot: &Snapshot,
+        goals: &[Goal],
+    ) -> Result<(), ReplicateError> {
+        let mut needed = vec![
+            (self.store.name(), "where the state is kept"),
+            (
+                format!("{}.lock", self.store.name()),
+                "the lock of the state",
+            ),
+        ];
+        for disk in &snapshot.disks {
+            let source = disk.parent_path.display().to_string();
+            needed.push((source, "a disk of the machine itself"));
+        }
+        // Those that can be seen from here.
+        let needed = blocking(move || {
+            let found = needed.into_iter().filter_map(|(path, what)| {
+                let found = std::fs::metadata(path).ok()?;
+                Some((Fingerprint::of(&found).identity, what))
+            });
+            found.collect::<Vec<_>>()
+        });
+        let needed = needed.await?;
+        let state = self.journal.state().await;
+        for Goal {
+            disk,
+            target,
+            facts,
+        } in goals
+        {
+            let (disk, name) = (disk.name.clone(), facts.name.clone());
+            let identity = facts.fingerprint.as_ref().map(|found| &found.identity);
+            let forbidden = needed.iter().find(|(needed, _)| Some(needed) == identity);
+            if let Some((_, what)) = forbidden {
+                return Err(ReplicateError::Forbidden {
+                    disk,
+                    target: name,
+                    what: (*what).to_owned(),
+                });
+            }
+            let is_blank = facts.size == 0 || target.zeroed();
+            if !is_blank && !self.options.overwrite && !state.owns(&name) {
+                return Err(ReplicateError::Occupied { disk, target: name });
+            }
+        }
+        Ok(())
     }
 
     /// Opens the targets.
@@ -438,6 +508,9 @@ impl Run {
             // What was written in this run is no longer what it was at its start.
             zeroed: is_first && target.zeroed(),
             readable: target.readable(),
+            fingerprint: target
+                .fingerprint()
+                .map_err(|error| failed(Some(&target), error))?,
         };
         Ok(Goal {
             disk,
@@ -503,6 +576,18 @@ impl Run {
             warnings.push(warning);
         }
     }
+}
+
+/// The id of a machine, whichever of its names is given.
+async fn id_of(endpoints: &Endpoints, vm: &str) -> Result<String, ReplicateError> {
+    let what = format!("look at machine {vm}");
+    let found = endpoints.ask(&what, |client| {
+        let vm = vm.to_owned();
+        async move { client.vm(&vm).await }
+    });
+    let id = found.await?.id;
+    // The first generation answered none.
+    Ok(if id.is_empty() { vm.to_owned() } else { id })
 }
 
 fn taken<T>(list: &Mutex<Vec<T>>) -> Vec<T> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::client::target::Fingerprint;
 use crate::protocol::{SnapshotDisk, SnapshotRequest};
 
 /// What this release writes in [`ReplicaState::version`], and the newest that it reads.
@@ -21,7 +22,7 @@ pub const STATE_VERSION: u32 = 1;
 pub struct ReplicaState {
     /// [`STATE_VERSION`] of whoever wrote it.
     pub version: u32,
-    /// The machine that it is a replica of.
+    /// The id of the machine that it is a replica of.
     pub vm: String,
     /// The snapshot whose bytes the targets hold, disturbed only by what `pending` and `suspect`
     /// say. None before the first run has succeeded.
@@ -36,6 +37,10 @@ pub struct ReplicaState {
     /// Disks by their names whose targets may hold anything, and why.
     #[serde(default)]
     pub suspect: BTreeMap<String, String>,
+    /// What the targets are called that this replica has, or may have, written to: what lies on
+    /// others is somebody else's.
+    #[serde(default)]
+    pub targets: BTreeSet<String>,
     /// Snapshots of ours that nobody needs any more, to be deleted.
     #[serde(default)]
     pub to_drop: BTreeSet<Uuid>,
@@ -52,6 +57,9 @@ pub struct DiskState {
     pub target: String,
     /// Bytes of the target: more than the disk's where that is a larger device.
     pub target_size: u64,
+    /// What its target looked like when it was left. None where it does not tell.
+    #[serde(default)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// A run that has begun.
@@ -79,6 +87,7 @@ impl ReplicaState {
             disks: BTreeMap::new(),
             pending: None,
             suspect: BTreeMap::new(),
+            targets: BTreeSet::new(),
             to_drop: BTreeSet::new(),
         }
     }
@@ -86,6 +95,11 @@ impl ReplicaState {
     /// Whether anything may have been written to the target of a disk, ever.
     pub(super) fn knows(&self, disk: &str) -> bool {
         self.disks.contains_key(disk) || self.suspect.contains_key(disk) || self.is_dirty(disk)
+    }
+
+    /// Whether this replica may have written to the target of that name, ever.
+    pub(crate) fn owns(&self, target: &str) -> bool {
+        self.targets.contains(target) || self.disks.values().any(|disk| disk.target == target)
     }
 
     /// Whether the run that has not ended may have written to it.
@@ -130,12 +144,18 @@ impl ReplicaState {
 }
 
 impl DiskState {
-    pub(super) fn of(disk: &SnapshotDisk, target: String, target_size: u64) -> DiskState {
+    pub(super) fn of(
+        disk: &SnapshotDisk,
+        target: String,
+        target_size: u64,
+        fingerprint: Option<Fingerprint>,
+    ) -> DiskState {
         DiskState {
             size: disk.size,
             source: disk.parent_path.clone(),
             target,
             target_size,
+            fingerprint,
         }
     }
 }
@@ -158,6 +178,7 @@ mod tests {
             source: "/r/a.img".into(),
             target: "a".to_owned(),
             target_size: 1,
+            fingerprint: None,
         }
     }
 

@@ -25,8 +25,10 @@
 
 mod block_device;
 mod failure;
+mod fingerprint;
 mod memory;
 mod opening;
+mod place;
 mod raw_file;
 mod state;
 mod users;
@@ -34,8 +36,10 @@ mod users;
 use std::io;
 
 pub use block_device::BlockDevice;
+pub use fingerprint::Fingerprint;
 pub use memory::Memory;
 pub use opening::{TargetOptions, open};
+pub(crate) use place::{file_name, settled};
 pub use raw_file::RawFile;
 
 /// Where the bytes of one disk's replica go.
@@ -108,7 +112,18 @@ pub trait Target: Send + Sync {
         false
     }
 
-    /// What messages call it.
+    /// What tells whether somebody else has written to it between two runs. It is asked for at the
+    /// start of a run, before anything is done, and after the last flush. None where that cannot be
+    /// told.
+    ///
+    /// # Errors
+    /// What keeps it from telling.
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        Ok(None)
+    }
+
+    /// What messages call it. The state of a replica knows its targets by it: it has to be the same
+    /// the next time, and that of no other target.
     fn name(&self) -> String;
 }
 

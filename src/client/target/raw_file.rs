@@ -4,10 +4,11 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Target;
 use super::failure::{Ground, invalid, refused};
 use super::opening::{Found, write_zeros};
+use super::place::is_not_among_snapshots;
 use super::state::State;
+use super::{Fingerprint, Target};
 use crate::sys::durable::sync_directory;
 use crate::sys::flock::Flock;
 use crate::sys::hole;
@@ -32,10 +33,11 @@ impl RawFile {
     ///
     /// # Errors
     /// [`io::ErrorKind::ResourceBusy`] where another run has it open; [`io::ErrorKind::InvalidInput`]
-    /// for what is no regular file; the file system's.
+    /// for what is no regular file, or lies among a repository's snapshots; the file system's.
     pub fn open(path: &Path) -> io::Result<RawFile> {
         let name = path.display().to_string();
         let failed = |deed: &str, error| refused(Ground::File, &name, deed, error);
+        is_not_among_snapshots(path)?;
         let mut how = OpenOptions::new();
         how.read(true).write(true).mode(0o600);
         let is_new = match Found::at(path)? {
@@ -183,6 +185,13 @@ impl Target for RawFile {
 
     fn zeroed(&self) -> bool {
         self.state.is_blank()
+    }
+
+    /// By the open file: its name may mean another one meanwhile.
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        let found = self.file().metadata();
+        let found = found.map_err(|error| self.failed("look at it", error))?;
+        Ok(Some(Fingerprint::of(&found)))
     }
 
     fn name(&self) -> String {

@@ -110,6 +110,46 @@ async fn disks_go_where_they_are_told_and_a_dead_node_is_left_out() {
     assert!(fs::read(&elsewhere).unwrap() == truth[0].1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_machine_has_one_state_and_its_files_are_no_other_replicas() {
+    let mut desk = Desk::set().await;
+    let other = desk.node.machine(0, 2, &[1 << 20]);
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    let id = desk.machine.id.clone();
+    let uuid = uuid::Uuid::try_parse(&id).unwrap().to_string();
+    let replicate = |desk: &Desk, vm: &str, more: &[&str]| {
+        let arguments = ["replicate", vm, "--to", to, "-q", "-f", "json"];
+        desk.run(&[&arguments[..], more].concat())
+    };
+    for (vm, how) in [
+        (&uuid, "full"),
+        (&id, "incremental"),
+        (&uuid, "incremental"),
+    ] {
+        let outcome = replicate(&desk, vm, &[]).json();
+        assert_eq!(outcome["disks"][0]["how"], how, "{outcome}");
+        assert_is(&desk, folder.path(), text(&outcome["snapshot"]));
+        desk.scribble();
+    }
+    let states = fs::read_dir(folder.path()).unwrap().filter(|item| {
+        let name = item.as_ref().unwrap().file_name();
+        name.to_str().unwrap().ends_with(".json")
+    });
+    assert_eq!(states.count(), 1);
+    // By another name of the same directory, and though it may overwrite.
+    let around = format!("{to}/../{}", folder.path().file_name().unwrap().display());
+    let name = other.disks[0].file_name().unwrap().display().to_string();
+    let place = format!("{name}={around}/{}", desk.disk_names()[0]);
+    let line = replicate(&desk, &other.id, &["--overwrite", "--disk", &place]).failed();
+    assert!(line.contains("belongs to the replica of machine") && line.contains(&id));
+    // Over files that nothing is known of only if that is said.
+    fs::write(folder.path().join(&name), "somebody's").unwrap();
+    let line = replicate(&desk, &other.id, &[]).failed();
+    assert!(line.contains("--overwrite"), "{line}");
+    replicate(&desk, &other.id, &["--overwrite"]).json();
+}
+
 /// The command as it goes on and on.
 struct Running {
     child: Child,

@@ -231,7 +231,12 @@ fn save_pending(scene: &Scene, request: &SnapshotRequest, snapshot: Option<Uuid>
 async fn a_state_of_another_machine_or_a_newer_release_is_refused() {
     let scene = Scene::with_disk(MIB).await;
     scene.run().await;
-    let error = Replication::of("0004fb00000600000000000000000002")
+    // Its vm.cfg is a copy, as people make them.
+    let other = "0004fb00000600000000000000000002";
+    scene
+        .node
+        .vm_cfg(0, other, &format!("name = '{VM}'\ndisk = []\n"));
+    let error = Replication::of(other)
         .from(scene.client.clone())
         .state(StateFile::open(scene.state_path()).unwrap())
         .to_files(scene.replicas())

@@ -8,6 +8,7 @@ mod hostile;
 mod interrupted;
 mod kills;
 mod nodes;
+mod others;
 mod proxy;
 mod rounds;
 mod scene;

@@ -289,12 +289,10 @@ async fn files_that_were_exchanged_removed_or_cut_are_not_trusted() {
     fs::create_dir(&elsewhere).unwrap();
     fs::rename(&a, elsewhere.join("b.img")).unwrap();
     fs::rename(&b, elsewhere.join("a.img")).unwrap();
-    let outcome = scene
-        .replication()
-        .to_files(&elsewhere)
-        .run()
-        .await
-        .unwrap();
+    let run = || scene.replication().to_files(&elsewhere);
+    let error = run().run().await.unwrap_err();
+    assert!(matches!(error, ReplicateError::Occupied { .. }), "{error}");
+    let outcome = run().overwrite().run().await.unwrap();
     assert!(outcome.disks.iter().all(|disk| disk.how == How::Digests));
     for name in ["a.img", "b.img"] {
         fs::rename(elsewhere.join(name), scene.replica(name)).unwrap();

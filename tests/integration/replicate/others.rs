@@ -1,0 +1,205 @@
+//! Targets and states that somebody else has touched, or that belong to something else.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coriolis_ovm_exporter::client::replicate::{
+    How, InMemory, Outcome, ReplicateError, Replication, StateFile, StateStore as _,
+};
+use coriolis_ovm_exporter::client::target::{Memory, Target, TargetOptions, open};
+
+use super::super::comparison::house::must;
+use super::scene::{MIB, Scene, VM};
+
+const UUID: &str = "0004fb00-0006-0000-0000-000000000001";
+
+/// Replicas on XFS, which gives room back when a file is closed.
+fn on_xfs(scene: &Scene) -> PathBuf {
+    let folder = scene.node.repositories[0].path().join("replicas");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+async fn run_in(scene: &Scene, folder: &Path) -> Outcome {
+    let outcome = scene.replication().to_files(folder).run().await.unwrap();
+    let snapshot = scene.client.snapshot(VM, outcome.snapshot, None).await;
+    for disk in snapshot.unwrap().disks {
+        let replica = fs::read(folder.join(&disk.name)).unwrap();
+        assert!(replica == fs::read(&disk.path).unwrap(), "{outcome:?}");
+    }
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_restored_from_a_backup_is_not_taken_for_the_base() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let folder = on_xfs(&scene);
+    let replica = folder.join("a.img");
+    let backup = scene.folder.path().join("backup.img");
+    run_in(&scene, &folder).await;
+    for (at, restore) in [
+        (0, "into the same file"),
+        (MIB, "times and all"),
+        (2 * MIB, "as another file"),
+    ] {
+        must(
+            "cp",
+            &["-a", replica.to_str().unwrap(), backup.to_str().unwrap()],
+        );
+        scene.write(0, at, &[9; 4096]);
+        let outcome = run_in(&scene, &folder).await;
+        assert_eq!(outcome.disks[0].how, How::Incremental, "{outcome:?}");
+        let (from, to) = (backup.to_str().unwrap(), replica.to_str().unwrap());
+        match restore {
+            "into the same file" => must("cp", &[from, to]),
+            "times and all" => must("cp", &["-a", from, to]),
+            _ => must("cp", &["-a", "--remove-destination", from, to]),
+        };
+        let outcome = run_in(&scene, &folder).await;
+        let disk = &outcome.disks[0];
+        assert_eq!(disk.how, How::Digests, "{restore}: {outcome:?}");
+        assert!(disk.why.contains("by somebody else"), "{}", disk.why);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_reads_or_closes_a_file_changes_nothing() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let folder = on_xfs(&scene);
+    run_in(&scene, &folder).await;
+    for round in 1..5 {
+        scene.write(0, round * 8192, &[1; 4096]);
+        must("sync", &[]);
+        fs::read(folder.join("a.img")).unwrap();
+        drop(open(&folder.join("a.img"), &TargetOptions::default()).unwrap());
+        let outcome = run_in(&scene, &folder).await;
+        assert_eq!(outcome.disks[0].how, How::Incremental, "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_file_after_an_interrupted_run_is_seen() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    scene.run().await;
+    let backup = scene.folder.path().join("backup.img");
+    fs::copy(scene.replica("a.img"), &backup).unwrap();
+    // It is in the base, and not in the backup.
+    scene.write(0, 3 * MIB, &[3; 4096]);
+    scene.run().await;
+    scene.write(0, 0, &[1; 4096]);
+    scene.run_until_written().await;
+    fs::rename(&backup, scene.replica("a.img")).unwrap();
+    let run = scene.replication().catch_up(false);
+    let outcome = run.run().await.unwrap();
+    assert_eq!(outcome.disks[0].how, How::Digests, "{outcome:?}");
+    scene.check(&outcome).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_the_same_whatever_it_is_called() {
+    let scene = Scene::with_disk(2 * MIB).await;
+    let disk = scene.disks[0].display();
+    let text = format!("name = 'web'\nuuid = '{UUID}'\ndisk = ['file:{disk},xvda,w']\n");
+    scene.node.vm_cfg(0, VM, &text);
+    for (round, name) in [VM, "web", UUID, VM].into_iter().enumerate() {
+        let outcome = Replication::of(name)
+            .from(scene.client.clone())
+            .state(StateFile::open(scene.state_path()).unwrap())
+            .to_files(scene.replicas())
+            .run()
+            .await
+            .unwrap();
+        let how = if round == 0 {
+            How::Full
+        } else {
+            How::Incremental
+        };
+        assert_eq!((outcome.vm.as_str(), outcome.disks[0].how), (VM, how));
+        scene.check(&outcome).await;
+        assert_eq!(scene.state().vm, VM);
+        // As an older release may have kept it.
+        let file = StateFile::open(scene.state_path()).unwrap();
+        let mut state = file.load().unwrap().unwrap();
+        state.vm = name.to_owned();
+        file.save(&state).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_leads_elsewhere_now_is_noticed() {
+    let scene = Scene::with_disk(2 * MIB).await;
+    let link = scene.folder.path().join("link");
+    symlink(scene.replicas(), &link).unwrap();
+    run_in(&scene, &link).await;
+    let other = scene.folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::copy(scene.replica("a.img"), other.join("a.img")).unwrap();
+    scene.write(0, 0, &[5; 4096]);
+    run_in(&scene, &link).await;
+    fs::remove_file(&link).unwrap();
+    symlink(&other, &link).unwrap();
+    let error = scene.replication().to_files(&link).run().await.unwrap_err();
+    assert!(matches!(error, ReplicateError::Occupied { .. }), "{error}");
+    let run = scene.replication().to_files(&link).overwrite();
+    assert_eq!(run.run().await.unwrap().disks[0].how, How::Digests);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_on_a_target_already_is_overwritten_only_if_that_is_said() {
+    let scene = Scene::with_disk(2 * MIB).await;
+    fs::write(scene.replica("a.img"), b"somebody's").unwrap();
+    let error = scene.replication().run().await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("replicas/a.img") && text.contains("--overwrite"),
+        "{text}"
+    );
+    assert_eq!(fs::read(scene.replica("a.img")).unwrap(), b"somebody's");
+    assert!(scene.snapshots().await.is_empty());
+    // Of a fixed size, as a device is.
+    let memory = Arc::new(Memory::default());
+    memory.prepare(4 * MIB).unwrap();
+    memory.write_at(0, &[1]).unwrap();
+    let target: Arc<dyn Target> = memory;
+    let run = Replication::of(VM).from(scene.client.clone());
+    let run = run.state(InMemory::default()).target("a.img", target);
+    let error = run.run().await.unwrap_err();
+    assert!(matches!(error, ReplicateError::Occupied { .. }), "{error}");
+    let outcome = scene.replication().overwrite().run().await.unwrap();
+    scene.check(&outcome).await;
+    // From then on it is the replica's.
+    scene.run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_over_a_source_a_snapshot_or_the_state() {
+    let scene = Scene::with_disk(2 * MIB).await;
+    let before = fs::read(&scene.disks[0]).unwrap();
+    let among = scene.node.repositories[0]
+        .path()
+        .join("CoriolisSnapshots/a.img");
+    for (path, said) in [
+        (scene.disks[0].clone(), "a disk of the machine itself"),
+        (scene.state_path(), "where the state is kept"),
+        (among.clone(), "among the snapshots"),
+    ] {
+        let run = scene.replication().overwrite();
+        let run = run.targets(move |_| open(&path, &TargetOptions::default()).map(Some));
+        let error = run.run().await.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    assert!(fs::read(&scene.disks[0]).unwrap() == before && !among.exists());
+    assert!(scene.snapshots().await.is_empty());
+    scene.run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_of_a_name_that_is_ours_needs_a_target() {
+    let scene = Scene::set(&[".a.img.partial"]).await;
+    scene.make(0, MIB);
+    let error = scene.replication().run().await.unwrap_err().to_string();
+    assert!(error.contains("cannot be the name of a file"), "{error}");
+    assert_eq!(fs::read_dir(scene.replicas()).unwrap().count(), 0);
+}
