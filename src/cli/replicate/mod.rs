@@ -1,6 +1,7 @@
 //! `replicate`.
 
 mod board;
+mod machine;
 mod options;
 mod report;
 mod shared_state;
@@ -9,16 +10,14 @@ mod turns;
 pub use options::ReplicateOptions;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use super::arguments::Common;
+use super::output::is_unwritten;
 use super::say;
 use crate::causes;
 use crate::client::ClientError;
-use crate::client::replicate::{Cancellation, ReplicateError, StateFile};
+use crate::client::replicate::{Cancellation, ReplicateError};
 use crate::protocol::duration;
 use shared_state::SharedState;
 use turns::Interruption;
@@ -27,31 +26,47 @@ use turns::Interruption;
 /// that fails is told of, and the next one tries again; but the first has to have a chance.
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
     let connection = common.connection.resolve()?;
-    let file = options.state_file()?;
-    if let Some(folder) = &options.to {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    let state = SharedState(Arc::new(StateFile::open(file)?));
+    let mut state: Option<SharedState> = None;
+    let mut is_unread = false;
     let mut interruption = Interruption::listen()?;
     let mut is_first = true;
     loop {
         let cancellation = Cancellation::new();
         let turn = async {
             let clients = connection.log_in(usize::MAX).await?;
+            let state = match &state {
+                Some(state) => state.clone(),
+                None => tokio::select! {
+                    found = machine::begin(&clients, options) => state.insert(found?).clone(),
+                    () = cancellation.cancelled() => return Err(ReplicateError::Cancelled.into()),
+                },
+            };
             let run = options
-                .replication(clients, state.clone(), is_first)
+                .replication(clients, state, is_first)
                 .progress(board::Board::new(common.quiet))
                 .cancelled_by(&cancellation);
             anyhow::Ok(run.run().await?)
         };
         let (done, signal) = interruption.cancelling(turn, &cancellation).await;
         match (done, options.every) {
-            (Ok(outcome), _) => report::outcome(&outcome, options, &common.output)?,
+            (Ok(outcome), every) => match report::outcome(&outcome, options, &common.output) {
+                Err(error) if every.is_some() && is_unwritten(&error) => {
+                    if !is_unread {
+                        let text = causes::of(&error);
+                        say(&format!(
+                            "ovm-exporter: {text}; the replica is kept all the same"
+                        ));
+                    }
+                    is_unread = true;
+                }
+                printed => printed?,
+            },
             (Err(error), _) if signal.is_some() => {
                 say(&format!("ovm-exporter: {}", causes::of(&error)));
             }
-            (Err(error), Some(every)) if !(is_first && is_for_good(&error)) => {
+            (Err(error), Some(every))
+                if !((is_first || state.is_none()) && is_for_good(&error)) =>
+            {
                 let text = causes::of(&error);
                 let every = duration::format(every);
                 say(&format!("ovm-exporter: {text}; tried again in {every}"));
