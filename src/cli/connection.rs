@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use reqwest::{Certificate, Url};
 
 use super::say;
 use crate::causes;
@@ -182,6 +183,12 @@ impl ConnectionOptions {
                 let read = std::fs::read(file).with_context(|| {
                     format!("cannot read the certificate authority {}", file.display())
                 })?;
+                let name = file.display();
+                let found = Certificate::from_pem_bundle(&read)
+                    .with_context(|| format!("{name}: cannot read its certificates (PEM)"))?;
+                if found.is_empty() {
+                    bail!("{name}: there is no certificate in it; it has to be a PEM file");
+                }
                 Ok(Trust::Authority(read))
             }
             None => Ok(Trust::Platform),
@@ -189,20 +196,28 @@ impl ConnectionOptions {
     }
 }
 
-/// An endpoint as a URL. Errors show it, so that a password in it is refused.
+/// An endpoint as a URL, without what is below it. Errors show it, so that a password in it is
+/// refused before all else.
 fn complete(endpoint: &str) -> anyhow::Result<String> {
-    let authority = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, rest)| rest);
-    let authority = authority.split('/').next().unwrap_or_default();
-    if authority.contains('@') {
+    if endpoint.contains('@') {
         bail!("an endpoint has neither user nor password in it: give --username");
     }
-    match endpoint.split_once("://") {
-        None => Ok(format!("https://{endpoint}")),
-        Some(("https", _)) => Ok(endpoint.to_owned()),
-        Some(_) => bail!("{endpoint}: the daemon speaks HTTPS only"),
+    let form = "an endpoint is https://HOST:5544";
+    let url = match endpoint.split_once("://") {
+        None => Url::parse(&format!("https://{endpoint}")),
+        Some(_) => Url::parse(endpoint),
+    };
+    let url = url.with_context(|| format!("{endpoint:?}: {form}"))?;
+    if url.scheme() != "https" {
+        bail!("{endpoint}: the daemon speaks HTTPS only");
     }
+    if url.query().is_some() || url.fragment().is_some() {
+        bail!("{endpoint}: nothing can be asked for in it; {form}");
+    }
+    // Whoever copies it from the interface's documentation has that at its end.
+    let base = url.as_str().trim_end_matches('/');
+    let base = base.strip_suffix("/api/v1").unwrap_or(base);
+    Ok(base.trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -212,11 +227,27 @@ mod tests {
     #[test]
     fn an_endpoint_is_https() {
         assert_eq!(complete("ovs1:5544").unwrap(), "https://ovs1:5544");
-        assert_eq!(
-            complete("https://ovs1:5544/").unwrap(),
-            "https://ovs1:5544/"
-        );
+        assert_eq!(complete("https://ovs1:5544/").unwrap(), "https://ovs1:5544");
         assert!(complete("http://ovs1:5544").is_err());
+    }
+
+    #[test]
+    fn what_is_below_an_endpoint_is_the_commands_own() {
+        for endpoint in ["https://h:1/api/v1", "h:1/api/v1/", "https://h:1//"] {
+            assert_eq!(complete(endpoint).unwrap(), "https://h:1");
+        }
+        assert_eq!(complete("https://h/ovm/api/v1").unwrap(), "https://h/ovm");
+        for endpoint in [
+            "https://",
+            "https://h?x=1",
+            "h#x",
+            "https://h:port",
+            "?",
+            "https:h",
+        ] {
+            let error = complete(endpoint).unwrap_err().to_string();
+            assert!(error.contains(endpoint), "{endpoint}: {error}");
+        }
     }
 
     #[test]

@@ -81,8 +81,9 @@ async fn converse(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line on standard error. `eprintln` would panic where that is closed.
+/// A line on standard error, with names and reasons that came from elsewhere. `eprintln` would
+/// panic where that is closed.
 fn say(line: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", output::harmless(line));
 }

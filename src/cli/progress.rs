@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::output::harmless;
 use super::{say, size};
 
 /// A line at least that often,
@@ -43,7 +44,7 @@ impl Progress {
         let shape = if quiet {
             Shape::Silent
         } else if std::io::stderr().is_terminal() {
-            Shape::Bar(bars.add(bar(label)))
+            Shape::Bar(bars.add(bar(&harmless(label))))
         } else {
             Shape::Lines {
                 said: begun,

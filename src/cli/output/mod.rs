@@ -17,6 +17,16 @@ use std::io::{self, Write};
 #[error("nobody reads the output")]
 pub struct ReaderGone;
 
+/// Whether a result could not be written, as opposed to not be made.
+pub fn is_unwritten(error: &anyhow::Error) -> bool {
+    error.is::<ReaderGone>() || error.is::<Unwritten>()
+}
+
+/// The output takes nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the result: {0}")]
+struct Unwritten(#[source] io::Error);
+
 /// Writes a result.
 pub fn write(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
@@ -25,7 +35,7 @@ pub fn write(text: &str) -> anyhow::Result<()> {
         .and_then(|()| output.flush());
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
-        Err(error) => Err(anyhow::Error::new(error).context("cannot write the result")),
+        Err(error) => Err(Unwritten(error).into()),
         Ok(()) => Ok(()),
     }
 }

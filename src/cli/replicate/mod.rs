@@ -1,6 +1,7 @@
 //! `replicate`.
 
 mod board;
+mod machine;
 mod neighbours;
 mod options;
 mod report;
@@ -10,16 +11,14 @@ mod turns;
 pub use options::ReplicateOptions;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use super::arguments::Common;
+use super::output::is_unwritten;
 use super::say;
 use crate::causes;
-use crate::client::replicate::{Cancellation, ReplicateError, StateFile};
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
+use crate::client::replicate::{Cancellation, ReplicateError};
 use crate::protocol::duration;
 use shared_state::SharedState;
 use turns::Interruption;
@@ -28,15 +27,8 @@ use turns::Interruption;
 /// that fails is told of, and the next one tries again; but the first has to have a chance.
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
     let connection = common.connection.resolve()?;
-    if let Some(folder) = &options.to {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    let mut state = match &options.state {
-        Some(file) => Some(SharedState(Arc::new(StateFile::open(file)?))),
-        // Its name is known when a node has told the machine's id.
-        None => None,
-    };
+    let mut state: Option<SharedState> = None;
+    let mut is_unread = false;
     let mut interruption = Interruption::listen()?;
     let mut is_first = true;
     loop {
@@ -45,11 +37,10 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             let clients = connection.log_in(usize::MAX).await?;
             let state = match &state {
                 Some(state) => state.clone(),
-                None => {
-                    let file = options.state_file(&id(&clients, &options.vm).await?)?;
-                    let opened = StateFile::open(file).map_err(ReplicateError::State)?;
-                    state.insert(SharedState(Arc::new(opened))).clone()
-                }
+                None => tokio::select! {
+                    found = machine::begin(&clients, options) => state.insert(found?).clone(),
+                    () = cancellation.cancelled() => return Err(ReplicateError::Cancelled.into()),
+                },
             };
             let run = options
                 .replication(clients, state, is_first)
@@ -59,11 +50,24 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
         };
         let (done, signal) = interruption.cancelling(turn, &cancellation).await;
         match (done, options.every) {
-            (Ok(outcome), _) => report::outcome(&outcome, options, &common.output)?,
+            (Ok(outcome), every) => match report::outcome(&outcome, options, &common.output) {
+                Err(error) if every.is_some() && is_unwritten(&error) => {
+                    if !is_unread {
+                        let text = causes::of(&error);
+                        say(&format!(
+                            "ovm-exporter: {text}; the replica is kept all the same"
+                        ));
+                    }
+                    is_unread = true;
+                }
+                printed => printed?,
+            },
             (Err(error), _) if signal.is_some() => {
                 say(&format!("ovm-exporter: {}", causes::of(&error)));
             }
-            (Err(error), Some(every)) if !(is_first && is_for_good(&error)) => {
+            (Err(error), Some(every))
+                if !((is_first || state.is_none()) && is_for_good(&error)) =>
+            {
                 let text = causes::of(&error);
                 let every = duration::format(every);
                 say(&format!("ovm-exporter: {text}; tried again in {every}"));
@@ -82,20 +86,6 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             return Ok(ExitCode::SUCCESS);
         }
     }
-}
-
-/// The id of a machine, by the first node that answers.
-async fn id(clients: &[Client], vm: &str) -> anyhow::Result<String> {
-    let mut failed = None;
-    for client in clients {
-        match client.vm(vm).await {
-            Ok(found) if found.id.is_empty() => return Ok(vm.to_owned()),
-            Ok(found) => return Ok(found.id),
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
-    let error = failed.context("no node was named")?;
-    Err(error).with_context(|| format!("cannot look at machine {vm}"))
 }
 
 /// Whether somebody has to change something before another try can succeed. Of a run that has never

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use super::shared_state::SharedState;
 use super::{SOONEST, neighbours};
@@ -28,7 +29,7 @@ pub struct ReplicateOptions {
     pub state: Option<PathBuf>,
     /// This disk to this file or block device; may be repeated.
     #[arg(long = "disk", value_name = "NAME=PATH", value_parser = placed)]
-    disks: Vec<(String, PathBuf)>,
+    pub disks: Vec<(String, PathBuf)>,
     /// This disk, and others that are named so, and no more.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -64,8 +65,8 @@ pub struct ReplicateOptions {
     /// Whether bytes are compared inside of what the maps name: none, auto, 4096.
     #[arg(long, default_value = "auto", value_parser = refine)]
     refine: Refine,
-    /// Disks at the same time.
-    #[arg(long, value_name = "COUNT", hide_short_help = true)]
+    /// Disks at the same time, at most 64.
+    #[arg(long, value_name = "COUNT", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64), hide_short_help = true)]
     parallel: Option<usize>,
 }
 

@@ -19,7 +19,7 @@ pub fn outcome(
     if output.is_json() {
         return output.json(outcome, options.every.is_some());
     }
-    output.list(disks(&outcome.disks))?;
+    let printed = output.list(disks(&outcome.disks));
     for warning in &outcome.warnings {
         say(&format!("ovm-exporter: warning: {warning}"));
     }
@@ -35,7 +35,7 @@ pub fn outcome(
         outcome.snapshot,
         clock(outcome.time)
     ));
-    Ok(())
+    printed
 }
 
 fn disks(disks: &[DiskOutcome]) -> Listing {

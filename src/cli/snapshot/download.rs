@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
+use super::half_applied::{Deed, Mark};
 use crate::cli::patience::Patience;
 use crate::cli::progress::{Progress, clock};
 use crate::cli::words::{compression, file_name, refine};
@@ -55,6 +56,10 @@ struct Place {
     target: Arc<dyn Target>,
     /// Nothing was in it: zeros need not be written.
     is_blank: bool,
+    /// Says that it is written to.
+    mark: Mark,
+    /// What with, where it is not a new file that gets its name at the end.
+    in_place: Option<Deed>,
     /// The name that it gets when it is complete, from the one that it has.
     rename: Option<(PathBuf, PathBuf)>,
 }
@@ -117,7 +122,7 @@ impl Download<'_> {
         let header = stream.header();
         let place = match header.base {
             Some(base) => self.changed(path, base, header.size).await?,
-            None => Place::whole(path)?,
+            None => Place::whole(path, self.disk.snapshot)?,
         };
         let mut progress = Progress::new(self.disk.disk, quiet);
         let moved = self
@@ -150,7 +155,7 @@ impl Download<'_> {
     ) -> anyhow::Result<Moved> {
         let header = stream.header().clone();
         progress.total(header.size);
-        block_in_place(|| place.target.prepare(header.size))?;
+        block_in_place(|| place.prepare(header.size))?;
         let mut moved = Moved::default();
         let mut patience = Patience::default();
         loop {
@@ -223,25 +228,30 @@ impl Download<'_> {
                 found.len()
             );
         }
-        Ok(Place {
-            target: target::open(path, &TargetOptions::default())?,
-            is_blank: false,
-            rename: None,
-        })
+        let deed = Deed {
+            base: Some(base),
+            snapshot: self.disk.snapshot,
+        };
+        // Opened, it is locked: nobody else leaves or removes a mark now.
+        let place = Place::in_place(path, deed)?;
+        place.mark.admits(deed, path)?;
+        Ok(place)
     }
 }
 
 impl Place {
     /// A new file beside the one that is there, which is replaced when the new one is complete. What
     /// is no file, or a link to one, is written to.
-    fn whole(path: &Path) -> anyhow::Result<Place> {
+    fn whole(path: &Path, snapshot: Uuid) -> anyhow::Result<Place> {
         let found = fs::symlink_metadata(path);
         if found.is_ok_and(|found| !found.is_file()) {
-            return Ok(Place {
-                target: target::open(path, &TargetOptions::default())?,
-                is_blank: false,
-                rename: None,
-            });
+            return Ok(Place::in_place(
+                path,
+                Deed {
+                    base: None,
+                    snapshot,
+                },
+            )?);
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let partial = path.with_file_name(format!(".{name}.partial"));
@@ -250,8 +260,29 @@ impl Place {
         Ok(Place {
             target: Arc::new(target),
             is_blank: true,
+            mark: Mark::of(path),
+            in_place: None,
             rename: Some((partial, path.to_owned())),
         })
+    }
+
+    /// What is there, written to.
+    fn in_place(path: &Path, deed: Deed) -> std::io::Result<Place> {
+        Ok(Place {
+            target: target::open(path, &TargetOptions::default())?,
+            is_blank: false,
+            mark: Mark::of(path),
+            in_place: Some(deed),
+            rename: None,
+        })
+    }
+
+    /// Before the first write.
+    fn prepare(&self, size: u64) -> std::io::Result<()> {
+        if let Some(deed) = self.in_place {
+            self.mark.leave(deed)?;
+        }
+        self.target.prepare(size)
     }
 
     fn take(&self, item: &Item) -> std::io::Result<()> {
@@ -269,6 +300,6 @@ impl Place {
             fs::rename(from, to)?;
             sync_directory(to.parent().unwrap_or(Path::new(".")))?;
         }
-        Ok(())
+        self.mark.remove()
     }
 }

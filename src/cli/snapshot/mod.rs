@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod download;
+mod half_applied;
 mod listings;
 
 use clap::Subcommand;

@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::arguments::Common;
-use super::output::{Cell, Listing};
+use super::output::{Cell, Listing, ReaderGone};
 use super::words::{file_name, placed};
 use super::{say, subject};
 use crate::client::Client;
@@ -55,26 +55,45 @@ pub async fn run(
         None => named.keys().map(|name| (*name).to_owned()).collect(),
     };
     let mut targets: Vec<(String, Arc<dyn Target>)> = Vec::new();
+    let mut lengths = Vec::new();
     for disk in subject.chosen(&wanted)? {
         let beside = || Some(options.from.as_ref()?.join(file_name(disk)?));
         let path = named.get(disk).map(|path| (*path).clone()).or_else(beside);
         let path = path.with_context(|| format!("where is {disk:?}? Give --disk NAME=PATH"))?;
-        targets.push((disk.to_owned(), Arc::new(ReadOnly::open(&path)?)));
+        let target = ReadOnly::open(&path)?;
+        lengths.push(target.file_length()?);
+        targets.push((disk.to_owned(), Arc::new(target)));
     }
     if !common.quiet {
         say("both sides are read and compared…");
     }
-    let found = replicate::verify(client, &subject.vm, subject.snapshot, &targets).await?;
-    common.output.list(listing(&found))?;
-    let identical = found.iter().all(Verification::is_identical);
-    if !identical {
-        say("ovm-exporter: the replica is not what the snapshot holds");
+    let mut found = replicate::verify(client, &subject.vm, subject.snapshot, &targets).await?;
+    for (disk, length) in found.iter_mut().zip(lengths) {
+        judge_length(disk, length);
     }
-    Ok(if identical {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let printed = common.output.list(listing(&found));
+    if found.iter().all(Verification::is_identical) {
+        return printed.map(|()| ExitCode::SUCCESS);
+    }
+    say("ovm-exporter: the replica is not what the snapshot holds");
+    // Whether or not somebody reads the table: the exit code is the verdict.
+    match printed {
+        Err(error) if !error.is::<ReaderGone>() => Err(error),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// A file that is longer than the disk is another disk, whatever it begins with; a block device may
+/// well be longer.
+fn judge_length(disk: &mut Verification, file: Option<u64>) {
+    let Some(length) = file.filter(|length| *length > disk.size) else {
+        return;
+    };
+    let size = disk.size;
+    disk.reason
+        .get_or_insert_with(|| format!("it has {length} bytes, the disk has {size}"));
+    // Of what was compared, nothing differs: that is not the answer.
+    disk.differing.take_if(|differing| differing.is_empty());
 }
 
 fn listing(found: &[Verification]) -> Listing {

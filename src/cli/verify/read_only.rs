@@ -21,6 +21,12 @@ impl ReadOnly {
         Ok(ReadOnly { name, file })
     }
 
+    /// Bytes of a regular file; None for a device, which may be larger than its disk.
+    pub fn file_length(&self) -> io::Result<Option<u64>> {
+        let found = self.file.metadata()?;
+        Ok(found.is_file().then(|| found.len()))
+    }
+
     fn refused() -> io::Error {
         io::Error::new(io::ErrorKind::Unsupported, "it is only read")
     }

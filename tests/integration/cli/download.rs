@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::super::support::wait;
 use super::command::{Desk, SIZES};
+use super::middle::{Cut, Middle};
 
 /// Every disk of a snapshot lies there, byte by byte, and nothing else does.
 pub fn assert_holds(desk: &Desk, snapshot: &str, folder: &Path) {
@@ -135,4 +137,75 @@ async fn a_link_is_written_through() {
     ])
     .done();
     assert!(fs::read(&elsewhere).unwrap() == bytes);
+}
+
+/// Ends a download of the first disk in the middle, when some of it is written, as a power cut does.
+async fn killed(desk: &Desk, folder: &Path, arguments: &[&str]) {
+    let name = &desk.disk_names()[0];
+    let file = folder.join(name);
+    let before = fs::read(&file).unwrap();
+    let middle = Middle::of(desk.node.address(), Cut::Stalled).await;
+    let mut child = desk
+        .command_at(&middle.endpoint())
+        .args(["snapshot", "download", "-q", "--disk", name, "--out-dir"])
+        .arg(folder)
+        .args(arguments)
+        .spawn()
+        .unwrap();
+    wait::until("some of it is written", || {
+        fs::read(&file).unwrap() != before
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_half_written_takes_only_what_makes_it_whole() {
+    let mut desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = ["snapshot", "download", "-q", "--out-dir"];
+    let to = [&to[..], &[folder.path().to_str().unwrap()]].concat();
+    let mut snapshots = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..20 {
+            desk.scribble();
+        }
+        snapshots.push(desk.snapshot());
+    }
+    let [first, second, third] = &snapshots[..] else {
+        panic!()
+    };
+    desk.run(&[&to[..], &[first]].concat()).done();
+
+    killed(&desk, folder.path(), &[second, "--diff-from", first]).await;
+    let file = folder.path().join(&desk.disk_names()[0]);
+    let half = fs::read(&file).unwrap();
+    for other in [
+        [third, "--diff-from", first],
+        [third, "--diff-from", second],
+    ] {
+        let line = desk.run(&[&to[..], &other].concat()).failed();
+        let way = format!("download {second} with --diff-from {first} again");
+        assert!(line.contains(&way), "{line}");
+        assert!(fs::read(&file).unwrap() == half);
+    }
+    let again = [&to[..], &[second, "--diff-from", first]].concat();
+    desk.run(&again).done();
+    assert_holds(&desk, second, folder.path());
+
+    killed(&desk, folder.path(), &[third, "--diff-from", second]).await;
+    desk.run(&again).failed();
+    desk.run(&[&to[..], &[third]].concat()).done();
+    assert_holds(&desk, third, folder.path());
+
+    // Through a link a whole one is written in place.
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    fs::copy(&file, elsewhere.path()).unwrap();
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), &file).unwrap();
+    killed(&desk, folder.path(), &[first]).await;
+    desk.run(&again).failed();
+    desk.run(&[&to[..], &[first]].concat()).done();
+    desk.run(&again).done();
+    assert_holds(&desk, second, folder.path());
 }

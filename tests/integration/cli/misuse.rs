@@ -20,7 +20,14 @@ async fn what_fails_says_why_in_one_line_and_exits_with_1() {
         (&["diff", &nobody, &nobody], "no snapshot"),
         (&["vms", "list", "-c", "nonsense"], "Friendly Name"),
         (&["vms", "list", "--ca-path", "/nowhere"], "/nowhere"),
+        (&["vms", "list", "--ca-path", "/dev/null"], "no certificate"),
+        (
+            &["vms", "list", "--ca-path", "/a\u{1b}[31m"],
+            "/a\u{fffd}[31m",
+        ),
         (&["vms", "list", "-e", "http://127.0.0.1:1"], "HTTPS"),
+        (&["vms", "list", "-e", "https://"], "https://HOST"),
+        (&["vms", "list", "-e", "https://h?x=1"], "https://HOST"),
         (&["vms", "list", "-e", "https://127.0.0.1:1"], "127.0.0.1:1"),
     ] {
         let line = desk.run(arguments).failed();
@@ -130,6 +137,8 @@ fn misuse_exits_with_2() {
         &["snapshot", "create", "a", "--expires-in", "soon"],
         &["diff", "a"],
         &["replicate", "a"],
+        &["replicate", "a", "--to", "/tmp", "--parallel", "0"],
+        &["replicate", "a", "--to", "/tmp", "--parallel", "65"],
         &["verify", "a"],
         &["replicate", "a", "--to", "/tmp", "--every", "1ms"],
     ] {

@@ -79,6 +79,18 @@ async fn a_replica_is_made_kept_and_compared() {
     assert_eq!(found[1]["Identical"], false, "{found}");
     assert_eq!(found[1]["Differing blocks"], 1, "{found}");
     assert_eq!(found[1]["Differing at"], json!([3 << 20]), "{found}");
+    // The exit code is the verdict, whether or not somebody reads the table.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = desk.command().args(verify).stdout(writer).output().unwrap();
+    assert_eq!(Ran::of(output).code, 1);
+    // What follows the disk in its file is none of it.
+    bytes[3 << 20] ^= 1;
+    bytes.extend([0; 512]);
+    fs::write(&file, &bytes).unwrap();
+    let ran = desk.run(&verify);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("bytes, the disk has"), "{ran:?}");
     // Looking for a replica does not make one.
     fs::remove_file(&file).unwrap();
     let line = desk.run(&[&verify[..], &["-q"]].concat()).failed();
@@ -282,4 +294,70 @@ fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
         got.is_some()
     });
     got.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_kept_although_its_results_go_nowhere() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, gone) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let replicate = |to: &Path| {
+        let mut command = desk.command();
+        command.args(["replicate", &desk.machine.id, "-q", "--to"]);
+        command.arg(to);
+        command
+    };
+    let once = folder.path().join("once");
+    let output = replicate(&once).stdout(full.try_clone().unwrap()).output();
+    assert_eq!(Ran::of(output.unwrap()).code, 1);
+    for (name, nowhere) in [("gone", Stdio::from(gone)), ("full", Stdio::from(full))] {
+        let stderr = folder.path().join(format!("{name}.stderr"));
+        let mut child = replicate(&folder.path().join(name))
+            .args(["--every", "1s"])
+            .stdout(nowhere)
+            .stderr(fs::File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        let said = || fs::read_to_string(&stderr).unwrap();
+        wait::until("it goes on, or has ended", || {
+            said().matches("holds snapshot").count() > 1 || child.try_wait().unwrap().is_some()
+        });
+        assert!(child.try_wait().unwrap().is_none(), "{}", said());
+        kill(
+            Pid::from_raw(child.id().try_into().unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
+        child.wait().unwrap();
+        assert_eq!(said().matches("all the same").count(), 1, "{}", said());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_node_does_not_have_is_refused_before_anything_is_made() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("replica");
+    let path = to.to_str().unwrap();
+    let vm = desk.machine.id.as_str();
+    let line = desk
+        .run(&[
+            "replicate",
+            vm,
+            "--to",
+            path,
+            "--disk",
+            "nonsense=/dev/null",
+        ])
+        .failed();
+    assert!(line.contains("nonsense"), "{line}");
+    let machines = desk.run(&["vms", "list", "-f", "json"]).json();
+    let friendly = text(&machines[0]["Friendly Name"]);
+    let line = desk.run(&["replicate", friendly, "--to", path]).failed();
+    assert!(line.contains("vm.cfg") && line.contains(vm), "{line}");
+    assert!(!to.exists());
+    let left = desk.run(&["snapshot", "list", vm, "-f", "value"]).done();
+    assert_eq!(left.trim(), "");
 }
