@@ -4,6 +4,7 @@ use reqwest::header::RANGE;
 use reqwest::{Method, Response, StatusCode};
 use uuid::Uuid;
 
+use super::answer::{LOOK, READING, WORK};
 use super::delta_stream::DeltaStream;
 use super::reading::{Comparison, DiskOf, disk_path, segment, snapshot_path, snapshots_path};
 use super::{Client, ClientError};
@@ -77,7 +78,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn snapshots(&self, vm: &str) -> Result<Vec<Snapshot>, ClientError> {
-        self.get(&snapshots_path(vm)).await
+        let request = self.session.request(Method::GET, &snapshots_path(vm));
+        self.session.call(request).await
     }
 
     /// A snapshot: the data ranges of each disk, or with `base` what changed since that one. For
@@ -93,10 +95,12 @@ impl Client {
     ) -> Result<Snapshot, ClientError> {
         let path = snapshot_path(vm, snapshot);
         let mut request = self.session.request(Method::GET, &path);
+        let mut limit = WORK;
         if let Some(base) = base {
+            limit = READING;
             request = request.query(&[("compareTo", base)]);
         }
-        self.session.call(request).await
+        self.session.call_for(limit, request).await
     }
 
     /// Changes a snapshot's label or term.
@@ -186,7 +190,7 @@ impl Client {
         if let Some(limit) = limit {
             request = request.query(&[("limit", limit)]);
         }
-        self.session.call(request).await
+        self.session.call_for(READING, request).await
     }
 
     /// Every byte that a replica must write, from offset `from` on.
@@ -277,11 +281,11 @@ impl Client {
         if let Some(block) = block {
             request = request.query(&[("block", block)]);
         }
-        self.session.call(request).await
+        self.session.call_for(READING, request).await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let request = self.session.request(Method::GET, path);
-        self.session.call(request).await
+        self.session.call_for(LOOK, request).await
     }
 }

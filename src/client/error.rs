@@ -22,6 +22,18 @@ pub enum ClientError {
     /// The answer stopped coming.
     #[error("nothing came for {} s; the node hangs, or the way to it is broken", .0.as_secs())]
     Silent(Duration),
+    /// An answer is larger than any should be; the rest of it was not read.
+    #[error(
+        "the answer is larger than {largest} bytes, which none should be; ask for less, such as \
+         ranges page by page, and see that it is the daemon that answers"
+    )]
+    TooLarge {
+        /// Bytes that are read.
+        largest: usize,
+    },
+    /// An answer cannot be understood.
+    #[error("the answer is not what it should be: {0}")]
+    Malformed(#[source] serde_json::Error),
     /// A delta is not what it should be.
     #[error(transparent)]
     Delta(#[from] DeltaError),
@@ -69,7 +81,11 @@ impl ClientError {
                 !error.is_builder() && !source.is_some_and(|cause| cause.is::<serde_json::Error>())
             }
             ClientError::Silent(_) | ClientError::Delta(DeltaError::CutOff) => true,
-            ClientError::Short { .. } | ClientError::Delta(_) | ClientError::Io(_) => false,
+            ClientError::TooLarge { .. }
+            | ClientError::Malformed(_)
+            | ClientError::Short { .. }
+            | ClientError::Delta(_)
+            | ClientError::Io(_) => false,
         }
     }
 }

@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod answer;
 pub mod blocking;
 mod calls;
 mod delta_stream;

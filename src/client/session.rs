@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
+use super::answer::{LOGIN, WORK, accepted, json, within};
 use super::{ClientError, Trust};
-use crate::protocol::{ErrorBody, LoginRequest, LoginResponse};
+use crate::protocol::{LoginRequest, LoginResponse};
 
 /// A user of the Oracle VM Manager.
 #[derive(Clone)]
@@ -85,20 +87,37 @@ impl Session {
                 username: credentials.username.clone(),
                 password: credentials.password.clone(),
             });
-        let answer: LoginResponse = accepted(request.send().await?).await?.json().await?;
+        let answer: LoginResponse = within(LOGIN, async {
+            json(accepted(request.send().await?).await?).await
+        })
+        .await?;
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = answer.token.into();
         Ok(())
     }
 
     /// Sends a request with the token. Where that is refused, logs in and sends it once more.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        self.send_for(WORK, request).await
+    }
+
+    /// The same; the answer begins within this time.
+    async fn send_for(
+        &self,
+        limit: Duration,
+        request: RequestBuilder,
+    ) -> Result<Response, ClientError> {
+        let answer = |request: RequestBuilder, token: Arc<str>| {
+            within(limit, async move {
+                Ok(request.bearer_auth(token).send().await?)
+            })
+        };
         let token = self.token();
         let again = self.credentials.is_some().then(|| request.try_clone());
-        let response = request.bearer_auth(&token).send().await?;
+        let response = answer(request, Arc::clone(&token)).await?;
         match again.flatten() {
             Some(again) if response.status() == StatusCode::UNAUTHORIZED => {
                 self.renew(&token).await?;
-                accepted(again.bearer_auth(self.token()).send().await?).await
+                accepted(answer(again, self.token()).await?).await
             }
             _ => accepted(response).await,
         }
@@ -109,21 +128,15 @@ impl Session {
         &self,
         request: RequestBuilder,
     ) -> Result<T, ClientError> {
-        Ok(self.send(request).await?.json().await?)
+        self.call_for(WORK, request).await
     }
-}
 
-/// A success, or the reason why not.
-async fn accepted(response: Response) -> Result<Response, ClientError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
+    /// The same; the answer begins within this time.
+    pub(super) async fn call_for<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        request: RequestBuilder,
+    ) -> Result<T, ClientError> {
+        json(self.send_for(limit, request).await?).await
     }
-    // Whatever stands between us and the daemon may answer in another form.
-    let body = response.json::<ErrorBody>().await.unwrap_or(ErrorBody {
-        error: status.canonical_reason().unwrap_or("Error").to_owned(),
-        details: "the answer had no details".to_owned(),
-        request_id: None,
-    });
-    Err(ClientError::Refused { status, body })
 }

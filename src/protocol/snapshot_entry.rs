@@ -36,6 +36,9 @@ pub struct SnapshotEntry {
     /// Bytes that are held by it alone: what deleting it would free. Null where the file system
     /// cannot say.
     pub exclusive_bytes: Option<u64>,
+    /// The key of the request that it was made for, where that had one.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
 }
 
 /// Whether a snapshot can be used.

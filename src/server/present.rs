@@ -199,6 +199,7 @@ pub(super) fn entry(
             .collect(),
         size: manifest.disks.iter().map(|disk| disk.size).sum(),
         exclusive_bytes,
+        idempotency_key: manifest.request.as_ref().map(|request| request.key.clone()),
     }
 }
 
@@ -219,6 +220,7 @@ pub(super) fn unmatched_entry(folder: &UnmatchedFolder) -> protocol::SnapshotEnt
         disks: folder.files.clone(),
         size: folder.size,
         exclusive_bytes: None,
+        idempotency_key: None,
     }
 }
 
@@ -240,6 +242,7 @@ pub(super) fn unreadable_entry(snapshot: &UnreadableSnapshot) -> protocol::Snaps
         disks: Vec::new(),
         size: 0,
         exclusive_bytes: None,
+        idempotency_key: None,
     }
 }
 

@@ -68,9 +68,9 @@ impl replicate::Progress for Board {
                 error,
                 after,
             } => {
-                let seconds = after.as_secs();
+                let seconds = after.as_secs_f64();
                 self.tell(&format!(
-                    "ovm-exporter: {endpoint}: {error}; again in {seconds} s"
+                    "ovm-exporter: {endpoint}: {error}; again in {seconds:.1} s"
                 ));
             }
             Event::EndpointDropped { endpoint, reason } => {

@@ -34,7 +34,10 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
     loop {
         let cancellation = Cancellation::new();
         let turn = async {
-            let clients = connection.log_in(usize::MAX).await?;
+            let clients = tokio::select! {
+                () = cancellation.cancelled() => return Err(ReplicateError::Cancelled.into()),
+                clients = connection.log_in(usize::MAX) => clients?,
+            };
             let state = match &state {
                 Some(state) => state.clone(),
                 None => tokio::select! {

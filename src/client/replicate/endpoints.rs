@@ -92,6 +92,11 @@ impl Endpoints {
         T: Send,
     {
         let mut backoff = Backoff::new(patience);
+        let error = |endpoint: &Endpoint, source| ReplicateError::Call {
+            endpoint: endpoint.name().to_owned(),
+            what: what.to_owned(),
+            source: Box::new(source),
+        };
         loop {
             let mut refused = None;
             let mut failed = None;
@@ -107,30 +112,24 @@ impl Endpoints {
                     Ok(answer) => return Ok(answer),
                     Err(source) => source,
                 };
-                let is_transient = is_transient(&source);
-                let error = ReplicateError::Call {
-                    endpoint: endpoint.name().to_owned(),
-                    what: what.to_owned(),
-                    source: Box::new(source),
-                };
-                if is_transient {
-                    failed.get_or_insert((endpoint, error));
+                if is_transient(&source) {
+                    failed.get_or_insert((endpoint, source));
                 } else {
-                    refused.get_or_insert(error);
+                    refused.get_or_insert_with(|| error(endpoint, source));
                 }
             }
             if let Some(refused) = refused {
                 return Err(refused);
             }
-            let Some((endpoint, error)) = failed else {
+            let Some((endpoint, source)) = failed else {
                 return Err(ReplicateError::Setup("no endpoint was named".to_owned()));
             };
             let Some(pause) = backoff.pause() else {
-                return Err(error);
+                return Err(error(endpoint, source));
             };
             self.progress.on(&Event::Retrying {
                 endpoint: endpoint.name(),
-                error: &error.to_string(),
+                error: &format!("cannot {what}: {source}"),
                 after: pause,
             });
             self.stop.sleep(pause).await?;

@@ -27,7 +27,7 @@
 //!
 //! | the state says | left by a run that was ended | what the next run does |
 //! | --- | --- | --- |
-//! | a key, no snapshot | before it knew of its snapshot | finds it by the key; drops it, or uses it if it is new |
+//! | a key, no snapshot | before it knew of its snapshot | takes another one; looks for that one by the key, for a day, and drops it |
 //! | a snapshot, no disk written | before it wrote | drops it |
 //! | a snapshot, disks written | while it wrote | finishes it: the same delta again, from the start. Then goes on to a fresh one |
 //! | the same, but the snapshot is gone | | compares the written disks by digests, or copies them in full |
@@ -51,6 +51,7 @@ mod endpoints;
 mod error;
 mod job;
 mod journal;
+mod lost;
 mod options;
 mod outcome;
 mod plan;

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub consistency: Consistency,
     /// The snapshot of an earlier run that was finished first.
     pub finished: Option<Uuid>,
+    /// Every disk of `finished`, by name, where another snapshot followed it.
+    pub finished_disks: Vec<DiskOutcome>,
     /// Every disk of the snapshot, by name. Disks of `finished` are not counted here.
     pub disks: Vec<DiskOutcome>,
     /// Disks of the base that the machine, or the selection, no longer has. Their targets stay as

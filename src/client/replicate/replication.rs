@@ -12,6 +12,9 @@ use crate::client::target::{self, Target, TargetOptions};
 use crate::protocol::delta::Compression;
 use crate::protocol::{Consistency, Refine, SnapshotDisk};
 
+/// Disks, or streams, at the same time: more gain nothing, and take memory and connections.
+const MOST_AT_A_TIME: usize = 64;
+
 /// Opens the target of a disk; None where there is none for it.
 pub(super) type Opener = dyn Fn(&SnapshotDisk) -> io::Result<Option<Arc<dyn Target>>> + Send + Sync;
 
@@ -154,15 +157,15 @@ impl Replication {
         self
     }
 
-    /// So many disks at the same time; 4 unless named.
+    /// So many disks at the same time, 1 to 64; 4 unless named.
     pub fn parallel_disks(mut self, disks: usize) -> Replication {
-        self.options.parallel_disks = disks.max(1);
+        self.options.parallel_disks = disks.clamp(1, MOST_AT_A_TIME);
         self
     }
 
-    /// So many streams at the same time from each endpoint; 2 unless named.
+    /// So many streams at the same time from each endpoint, 1 to 64; 2 unless named.
     pub fn streams(mut self, streams: usize) -> Replication {
-        self.options.streams = streams.max(1);
+        self.options.streams = streams.clamp(1, MOST_AT_A_TIME);
         self
     }
 
@@ -208,5 +211,15 @@ mod tests {
     fn a_run_may_go_from_thread_to_thread() {
         fn is_send<T: Send>(_: T) {}
         is_send(super::Replication::of("vm").run());
+    }
+
+    #[test]
+    fn there_are_neither_none_nor_too_many_at_a_time() {
+        for (given, taken) in [(0, 1), (3, 3), (usize::MAX, 64)] {
+            let run = super::Replication::of("vm");
+            let options = run.parallel_disks(given).streams(given).options;
+            assert_eq!((options.parallel_disks, options.streams), (taken, taken));
+            tokio::sync::Semaphore::new(options.parallel_disks);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -19,13 +20,14 @@ use super::progress::Progress;
 use super::replication::Opener;
 use super::stop::Stop;
 use super::{
-    Cancellation, DiskOutcome, Event, Outcome, Pending, ReplicateError, Replication, StateStore,
+    Cancellation, DiskOutcome, Event, How, Outcome, Pending, ReplicateError, Replication,
+    StateStore,
 };
 use crate::client::target::{Fingerprint, Target};
 use crate::protocol::{Snapshot, SnapshotDisk, SnapshotRequest};
 
 /// How long a snapshot that nobody needs is worth waiting for: it is in the state.
-const DROP_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const DROP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A run that has begun.
 pub(super) struct Run {
@@ -49,8 +51,6 @@ pub(super) struct Run {
 enum Begin {
     /// What an earlier run has begun to write has to be finished.
     Finish(Snapshot),
-    /// It was just taken.
-    Fresh(Snapshot),
     Nothing,
 }
 
@@ -124,21 +124,29 @@ impl Run {
         let begin = self.settle().await?;
         self.drop_what_is_over(&self.endpoints).await?;
         let mut finished = None;
+        let mut finished_disks = Vec::new();
         let (snapshot, disks) = match begin {
             Begin::Finish(snapshot) => {
                 let disks = self.bring_to(&snapshot, true).await?;
                 finished = Some(snapshot.id);
                 if self.options.catch_up {
+                    for disk in &disks {
+                        let is_worse = at_first.disks.contains_key(&disk.name);
+                        if is_worse && disk.how != How::Incremental {
+                            self.warn(format!(
+                                "{}: to finish snapshot {}, which an interrupted run was copying, \
+                                 it was copied so: {} ({})",
+                                disk.name, snapshot.id, disk.how, disk.why
+                            ));
+                        }
+                    }
+                    finished_disks = disks;
                     let next = self.take_snapshot().await?;
                     let disks = self.bring_to(&next, false).await?;
                     (next, disks)
                 } else {
                     (snapshot, disks)
                 }
-            }
-            Begin::Fresh(snapshot) => {
-                let disks = self.bring_to(&snapshot, true).await?;
-                (snapshot, disks)
             }
             Begin::Nothing => {
                 let snapshot = self.take_snapshot().await?;
@@ -159,6 +167,7 @@ impl Run {
             previous: at_first.base,
             consistency: snapshot.consistency,
             finished,
+            finished_disks,
             forgotten: forgotten.collect(),
             disks,
             dropped: taken(&self.dropped),
@@ -178,7 +187,11 @@ impl Run {
                 let reason = "it was written to by a run that knew no snapshot";
                 let change = self.journal.change(|state| state.distrust_dirty(reason));
                 change.await?;
-                self.find_by_key(pending.request).await
+                // Whatever it has made is no longer of now.
+                let now = Timestamp::now();
+                let change = self.journal.change(|state| state.lose_request(now));
+                change.await?;
+                Ok(Begin::Nothing)
             }
             Some(_) if pending.dirty.is_empty() => {
                 let change = self.journal.change(|state| state.abandon("never written"));
@@ -187,37 +200,6 @@ impl Run {
             }
             Some(id) => self.find_half_applied(id).await,
         }
-    }
-
-    /// The answer to a request never came, or was not saved.
-    async fn find_by_key(&self, request: SnapshotRequest) -> Result<Begin, ReplicateError> {
-        let before = self.snapshots_now().await?;
-        let same_wish = {
-            let key = request.idempotency_key.clone().unwrap_or_default();
-            self.options.request(key) == request
-        };
-        let snapshot = match self.create(request).await {
-            Ok(snapshot) => snapshot,
-            // It would have been found before it was judged: there is none.
-            Err(ReplicateError::Call { source, .. })
-                if source.status() == Some(StatusCode::BAD_REQUEST) =>
-            {
-                let change = self.journal.change(|state| state.pending = None);
-                change.await?;
-                return Ok(Begin::Nothing);
-            }
-            Err(error) => return Err(error),
-        };
-        let id = snapshot.id;
-        if same_wish && !before.contains(&id) {
-            return self.begin_with(snapshot).await.map(Begin::Fresh);
-        }
-        let change = self.journal.change(|state| {
-            state.pending = None;
-            state.to_drop.insert(id);
-        });
-        change.await?;
-        Ok(Begin::Nothing)
     }
 
     /// A snapshot that is partly on the targets: nothing but it, or a comparison of all bytes, may
@@ -250,7 +232,7 @@ impl Run {
             Err(error) => return Err(error),
         };
         // A node that does not see the machine now does not see its snapshots either.
-        self.snapshots_now().await?;
+        self.look_at_machine().await?;
         let reason = format!("an interrupted run has written snapshot {id} to it in part ({gone})");
         self.warn(format!(
             "snapshot {id}, which an interrupted run was copying, cannot be used any more: {gone}"
@@ -259,16 +241,14 @@ impl Run {
         Ok(Begin::Nothing)
     }
 
-    async fn snapshots_now(&self) -> Result<Vec<Uuid>, ReplicateError> {
+    async fn look_at_machine(&self) -> Result<(), ReplicateError> {
         let what = format!("look at machine {}", self.vm);
-        let found = self
-            .endpoints
+        self.endpoints
             .ask(&what, |client| {
                 let vm = self.vm.clone();
-                async move { client.vm(&vm).await }
+                async move { client.vm(&vm).await.map(drop) }
             })
-            .await?;
-        Ok(found.snapshots)
+            .await
     }
 
     /// Takes a snapshot. Its key is saved before it is asked for: it can always be found again.
@@ -521,6 +501,7 @@ impl Run {
 
     /// Deletes what nobody needs. What cannot be deleted now stays in the state, and is no failure.
     async fn drop_what_is_over(&self, endpoints: &Endpoints) -> Result<(), ReplicateError> {
+        self.find_lost(endpoints).await?;
         let state = self.journal.state().await;
         let mut gone = BTreeSet::new();
         for id in state.to_drop {
@@ -549,15 +530,18 @@ impl Run {
         Ok(())
     }
 
-    /// After a failure: a snapshot of which nothing was written is of no use to the next run. What
-    /// does not work here the next run does.
+    /// After a failure: a snapshot of which nothing was written is of no use to the next run, nor is
+    /// a request that was refused. What does not work here the next run does.
     async fn tidy_up(&self) {
         let pending = self.journal.state().await.pending;
-        let is_clean = |pending: &Pending| pending.snapshot.is_some() && pending.dirty.is_empty();
-        if !pending.as_ref().is_some_and(is_clean) {
+        if !pending.is_some_and(|pending| pending.dirty.is_empty()) {
             return;
         }
-        let change = self.journal.change(|state| state.abandon("never written"));
+        let now = Timestamp::now();
+        let change = self.journal.change(|state| {
+            state.lose_request(now);
+            state.abandon("never written");
+        });
         if change.await.is_err() {
             return;
         }
@@ -570,7 +554,7 @@ impl Run {
         let _ = self.drop_what_is_over(&endpoints).await;
     }
 
-    fn warn(&self, warning: String) {
+    pub(super) fn warn(&self, warning: String) {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if !warnings.contains(&warning) {
             warnings.push(warning);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -44,6 +45,10 @@ pub struct ReplicaState {
     /// Snapshots of ours that nobody needs any more, to be deleted.
     #[serde(default)]
     pub to_drop: BTreeSet<Uuid>,
+    /// Keys of requests whose snapshot is not known, and since when: looked for, and dropped where
+    /// it is found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost_keys: BTreeMap<String, Timestamp>,
 }
 
 /// A disk as the base has it.
@@ -65,8 +70,7 @@ pub struct DiskState {
 /// A run that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
-    /// What the snapshot was asked for with, key included: the same request again is answered with
-    /// the same snapshot.
+    /// What the snapshot was asked for with, key included: it is found by that.
     pub request: SnapshotRequest,
     /// The snapshot, once it is known.
     #[serde(default)]
@@ -89,6 +93,7 @@ impl ReplicaState {
             suspect: BTreeMap::new(),
             targets: BTreeSet::new(),
             to_drop: BTreeSet::new(),
+            lost_keys: BTreeMap::new(),
         }
     }
 

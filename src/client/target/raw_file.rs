@@ -131,6 +131,13 @@ impl Target for RawFile {
 
     fn prepare(&self, disk: u64) -> io::Result<()> {
         if self.size()? != disk {
+            if i64::try_from(disk).is_err() {
+                return Err(invalid(format!(
+                    "{}: the disk is said to have {disk} bytes; no file can have more than {}",
+                    self.name,
+                    i64::MAX
+                )));
+            }
             self.file()
                 .set_len(disk)
                 .map_err(|error| self.failed(format!("give it {disk} bytes"), error))?;

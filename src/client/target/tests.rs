@@ -150,6 +150,19 @@ fn a_directory_that_is_missing_is_named() {
 }
 
 #[test]
+fn a_disk_larger_than_any_file_is_refused_in_words() {
+    let folder = folder();
+    let file = RawFile::open(&folder.path().join("disk.img")).unwrap();
+    let error = error_of(file.prepare(u64::MAX));
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    let text = error.to_string();
+    assert!(
+        text.contains("disk.img") && text.contains("18446744073709551615 bytes"),
+        "{text}"
+    );
+}
+
+#[test]
 fn nothing_is_written_behind_the_disk() {
     let folder = folder();
     let path = folder.path().join("disk.img");

@@ -41,6 +41,7 @@ async fn all_snapshots_are_listed_with_what_deleting_them_would_free() {
         assert_eq!(listed["label"], "base");
         assert_eq!(listed["state"], "ready");
         assert_eq!(listed["adopted"], false);
+        assert_eq!(listed.get("idempotency_key"), Some(&Value::Null));
         assert_eq!(listed["expires_at"], base["expires_at"]);
         assert_eq!(listed["disks"], json!([base["disks"][0]["name"]]));
         assert_eq!(listed["size"], 4 << 20);
