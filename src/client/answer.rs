@@ -85,6 +85,7 @@ async fn read(
     Ok(body)
 }
 
+#[allow(clippy::unwrap_used)]
 #[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;

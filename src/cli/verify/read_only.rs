@@ -24,7 +24,7 @@ impl ReadOnly {
     /// Bytes of a regular file; None for a device, which may be larger than its disk.
     pub fn file_length(&self) -> io::Result<Option<u64>> {
         let found = self.file.metadata()?;
-        Ok(found.is_file().then(|| found.len()))
+        Ok(found.is_file().then_some(found.len()))
     }
 
     fn refused() -> io::Error {
