@@ -17,8 +17,8 @@ pub(crate) fn file_name(disk: &str) -> io::Result<&str> {
         (parts.next(), parts.next()),
         (Some(Component::Normal(name)), None) if name == disk
     ) && !disk.contains('\0');
-    let is_ours =
-        disk.starts_with(".ovm-exporter-") || (disk.starts_with('.') && disk.ends_with(".partial"));
+    let is_ours = disk.starts_with(".ovm-exporter-")
+        || (disk.starts_with('.') && (disk.ends_with(".partial") || disk.ends_with(".diff")));
     if is_name && !is_ours {
         return Ok(disk);
     }
@@ -78,6 +78,7 @@ mod tests {
             ".ovm-exporter-web.json",
             ".ovm-exporter-web.json.lock",
             ".a.img.partial",
+            ".a.img.diff",
         ] {
             assert!(file_name(name).is_err(), "{name:?}");
         }

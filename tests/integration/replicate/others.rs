@@ -194,12 +194,3 @@ async fn nothing_goes_over_a_source_a_snapshot_or_the_state() {
     assert!(scene.snapshots().await.is_empty());
     scene.run().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_of_a_name_that_is_ours_needs_a_target() {
-    let scene = Scene::set(&[".a.img.partial"]).await;
-    scene.make(0, MIB);
-    let error = scene.replication().run().await.unwrap_err().to_string();
-    assert!(error.contains("cannot be the name of a file"), "{error}");
-    assert_eq!(fs::read_dir(scene.replicas()).unwrap().count(), 0);
-}
