@@ -78,7 +78,7 @@ impl Daemon {
                     bail!(said(folder, "the daemon did not get ready"));
                 }
                 // Whoever asked was interrupted, and has taken the ground away.
-                Err(_) if !socket_path.exists() => {
+                Err(_) if is_gone(&socket_path) => {
                     bail!("{} went away at the start", folder.display());
                 }
                 Err(_) => continue,
@@ -144,6 +144,10 @@ impl Daemon {
         }
         Err(io::ErrorKind::TimedOut.into())
     }
+}
+
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn said(folder: &Path, what: &str) -> String {
