@@ -29,6 +29,7 @@ mod seal;
 mod shelf;
 mod snapshot;
 mod stall;
+pub mod stillness;
 mod subject;
 mod survey;
 mod turn;

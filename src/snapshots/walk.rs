@@ -2,8 +2,9 @@
 //! a base, or over all of it.
 //!
 //! 1. Both files are open and are what was sealed.
-//! 2. A page of both maps is read and swept, then read again. If either map has moved in between,
-//!    the page is read anew; maps that keep moving are not trusted there, and bytes are compared.
+//! 2. A page of both maps is read and swept, then read again, unless nothing can have moved either
+//!    (`stillness`). If one has moved in between, the page is read anew; maps that keep moving are not
+//!    trusted there, and bytes are compared.
 //! 3. Where the maps name too much (opaque extents, or a file system that copies in large units)
 //!    the bytes of both snapshots decide.
 //!
@@ -21,7 +22,8 @@ use super::content::{self, Buffers, Sides};
 use super::error::SnapshotError;
 use super::manifest::Disk;
 use super::snapshot::Snapshot;
-use crate::extents::{PageLimit, Range, RangeKind, Segment, Segments, verified};
+use super::stillness;
+use crate::extents::{Page, PageLimit, Range, RangeKind, Segment, Segments, verified};
 use crate::protocol::Refine;
 use crate::sys::attributes;
 use crate::sys::fiemap::ExtentReader;
@@ -288,9 +290,11 @@ impl Walk {
             self.by_bytes(start, end);
             return Ok(());
         }
-        let (page, held) = verified(start, PAGE, ATTEMPTS, || {
-            (segments(&base.file, start), segments(&self.now, start))
-        })?;
+        let maps = || (segments(&base.file, start), segments(&self.now, start));
+        let (page, held) = match read_still([&base.file, &self.now], maps, start)? {
+            Some(page) => (page, true),
+            None => verified(start, PAGE, ATTEMPTS, maps)?,
+        };
         if !held {
             self.method = Method::Content;
             self.reason.get_or_insert_with(|| {
@@ -364,6 +368,21 @@ impl Walk {
     }
 }
 
+/// A page that one reading is enough for: neither file's extents can have moved meanwhile.
+fn read_still<'f>(
+    files: [&UncachedFile; 2],
+    maps: impl Fn() -> (Map<'f>, Map<'f>),
+    start: u64,
+) -> io::Result<Option<Page>> {
+    let still = || Some((stillness::of(files[0])?, stillness::of(files[1])?));
+    let Some(before) = still() else {
+        return Ok(None);
+    };
+    let (base, now) = maps();
+    let page = Page::read(start, base, now, PAGE)?;
+    Ok((still() == Some(before)).then_some(page))
+}
+
 /// Addresses mean the same only on one and the same file system.
 fn comparable(before: &UncachedFile, now: &UncachedFile) -> Result<(), String> {
     let uuid =
@@ -380,7 +399,9 @@ fn comparable(before: &UncachedFile, now: &UncachedFile) -> Result<(), String> {
     Ok(())
 }
 
-fn segments(file: &UncachedFile, from: u64) -> Segments<ExtentReader<'_>> {
+type Map<'f> = Segments<ExtentReader<'f>>;
+
+fn segments(file: &UncachedFile, from: u64) -> Map<'_> {
     // What begins past the end of the base has no map there.
     Segments::new(ExtentReader::new(file.file(), from), file.size(), from)
 }

@@ -17,4 +17,5 @@ mod replaced;
 pub mod replica;
 mod sealing;
 pub mod seed;
+mod still;
 mod two_repositories;

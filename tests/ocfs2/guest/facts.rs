@@ -15,7 +15,7 @@ use nix::libc;
 use nix::mount::MsFlags;
 
 use super::house::House;
-use super::{clones, on_each, refused, write};
+use super::{clones, moving, on_each, refused, write};
 use crate::brief::{self, Brief};
 
 /// More than the library asks for in three calls.
@@ -27,6 +27,7 @@ pub fn run(brief: &Brief) {
         file_system(house, disk);
         handle(house);
         immutable(house);
+        moving::is_refused(house, disk.cluster);
         long_map(house, disk);
         small_files(house);
         clones::both_calls(house);

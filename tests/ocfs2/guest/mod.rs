@@ -15,6 +15,7 @@ mod mapped;
 mod mapper;
 mod membership;
 mod mount;
+mod moving;
 mod network;
 pub mod node;
 pub mod power;
