@@ -12,7 +12,7 @@ use std::path::Path;
 use super::error::SnapshotError;
 use super::manifest::Identity;
 use crate::sys::attributes::{self, IMMUTABLE};
-use crate::sys::{fiemap, file_system, identity};
+use crate::sys::{extent_count, file_system, identity};
 
 /// What sealing a clone told.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub fn seal(clone: &File, path: &Path, immutable: bool) -> Result<Sealed, Snapsh
     };
     Ok(Sealed {
         identity: identify(clone).map_err(SnapshotError::io("cannot identify", path))?,
-        extents: fiemap::count(clone)
-            .map_err(SnapshotError::io("cannot read the extent map of", path))?,
+        extents: extent_count::of(clone)
+            .map_err(SnapshotError::io("cannot count the extents of", path))?,
         unsealed,
     })
 }

@@ -10,7 +10,7 @@ use super::Snapshots;
 use super::create::Source;
 use super::error::SnapshotError;
 use super::manifest::Manifest;
-use crate::sys::fiemap;
+use crate::sys::extent_count;
 
 /// Nanoseconds an extent, where nothing is known of a repository: more than was measured on XFS
 /// and btrfs (2 to 20 µs).
@@ -68,8 +68,8 @@ impl Source<'_> {
     /// # Errors
     /// The file system's.
     pub(super) fn extents(&self) -> Result<u64, SnapshotError> {
-        fiemap::count(&self.file).map_err(SnapshotError::io(
-            "cannot read the extent map of",
+        extent_count::of(&self.file).map_err(SnapshotError::io(
+            "cannot count the extents of",
             &self.disk.path,
         ))
     }

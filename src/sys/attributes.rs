@@ -74,11 +74,25 @@ pub fn set(file: &File, bit: u32, on: bool) -> io::Result<()> {
 /// such thing.
 #[must_use]
 pub fn is_realtime(file: &File) -> bool {
+    extended(file).is_some_and(|found| found.xflags & XFLAG_REALTIME != 0)
+}
+
+/// How many extents XFS counts in the inode. None on any other file system (those that know the
+/// call say 0), for an empty file, and for more than the field has room for.
+#[must_use]
+pub fn xfs_extents(file: &File) -> Option<u64> {
+    match extended(file)?.extents {
+        0 | u32::MAX => None,
+        count => Some(count.into()),
+    }
+}
+
+fn extended(file: &File) -> Option<ExtendedAttributes> {
     let mut found = ExtendedAttributes::default();
     // SAFETY: the descriptor is open while `file` is borrowed; the kernel writes one fsxattr, the
     // size of which is encoded in the request's number.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSGETXATTR, &raw mut found) };
-    result == 0 && found.xflags & XFLAG_REALTIME != 0
+    (result == 0).then_some(found)
 }
 
 /// Whether a file carries the immutable flag; false where the file system has no attributes.

@@ -10,6 +10,7 @@ pub mod child;
 pub mod descriptors;
 pub mod durable;
 pub mod entropy;
+pub mod extent_count;
 pub mod fiemap;
 pub mod file_system;
 pub mod flock;

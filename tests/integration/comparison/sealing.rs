@@ -1,11 +1,12 @@
 //! The immutable flag on snapshot files.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use coriolis_ovm_exporter::config;
 
 use super::super::support::node::Kind;
-use super::house::{House, disk_in, file_of, must, shelf_of, shell, text};
+use super::house::{House, disk_in, file_of, must, places, shelf_of, shell, text};
 
 #[test]
 fn a_snapshot_file_cannot_be_removed_by_hand() {
@@ -85,4 +86,27 @@ fn without_the_flag_the_manifest_warns() {
     let written = fs::read_to_string(file.with_file_name("manifest.json")).unwrap();
     assert!(written.contains("immutable = false"), "{written}");
     house.delete(&snapshot).unwrap();
+}
+
+#[test]
+fn the_manifest_has_the_number_of_extents() {
+    for kind in Kind::CLONING {
+        let ground = kind.make(512 << 20);
+        let house = House::over(&[&ground]);
+        let disk = disk_in(&ground, "disk.img");
+        let file = fs::File::create(&disk).unwrap();
+        for at in 0..700 {
+            file.write_all_at(&[7; 4096], at * 12_288).unwrap();
+        }
+        // The newest are not allocated yet where nobody has asked for it.
+        let snapshot = house.take(&disk);
+        let counted = snapshot.manifest.disks[0].extents;
+        assert_eq!(
+            counted,
+            places(&file_of(&snapshot)).len() as u64,
+            "{kind:?}"
+        );
+        assert!(counted > 0);
+        house.delete(&snapshot).unwrap();
+    }
 }
