@@ -23,6 +23,7 @@ pub mod listener;
 mod login;
 pub mod login_throttle;
 mod node;
+mod pace;
 mod present;
 mod query;
 mod ranges;

@@ -8,22 +8,30 @@ use super::DeltaError;
 /// zstd's level: the fastest of the ordinary ones. A link that needs more is slower than the disk.
 const ZSTD_LEVEL: i32 = 1;
 
-/// How the payload of a data frame is packed.
+/// What a client asks for: how the data of a stream are packed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// As it is.
+    /// Not at all.
     #[default]
     None,
-    /// Zstandard frames (RFC 8878), without a dictionary.
+    /// Zstandard (RFC 8878), where that makes a frame smaller.
     Zstd,
-    /// One LZ4 block (not the LZ4 frame format).
+    /// LZ4, where that makes a frame smaller. Takes less of the processor, and gains less.
     Lz4,
+    /// The daemon chooses while it sends: Zstandard as long as the link is what takes the time,
+    /// nothing where packing would.
+    Auto,
 }
 
 impl Compression {
     /// Every one of them.
-    pub const ALL: [Compression; 3] = [Compression::None, Compression::Zstd, Compression::Lz4];
+    pub const ALL: [Compression; 4] = [
+        Compression::None,
+        Compression::Zstd,
+        Compression::Lz4,
+        Compression::Auto,
+    ];
 
     /// Its value in a query.
     #[must_use]
@@ -32,6 +40,7 @@ impl Compression {
             Compression::None => "none",
             Compression::Zstd => "zstd",
             Compression::Lz4 => "lz4",
+            Compression::Auto => "auto",
         }
     }
 
@@ -42,20 +51,33 @@ impl Compression {
             .into_iter()
             .find(|one| one.as_str() == name)
     }
+}
 
+/// How the payload of one data frame is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// As it is.
+    None,
+    /// One Zstandard frame, without a dictionary.
+    Zstd,
+    /// One LZ4 block (not the LZ4 frame format).
+    Lz4,
+}
+
+impl Packing {
     pub(super) fn code(self) -> u8 {
         match self {
-            Compression::None => 0,
-            Compression::Zstd => 1,
-            Compression::Lz4 => 2,
+            Packing::None => 0,
+            Packing::Zstd => 1,
+            Packing::Lz4 => 2,
         }
     }
 
-    pub(super) fn of_code(code: u8) -> Option<Compression> {
+    pub(super) fn of_code(code: u8) -> Option<Packing> {
         match code {
-            0 => Some(Compression::None),
-            1 => Some(Compression::Zstd),
-            2 => Some(Compression::Lz4),
+            0 => Some(Packing::None),
+            1 => Some(Packing::Zstd),
+            2 => Some(Packing::Lz4),
             _ => None,
         }
     }
@@ -73,14 +95,14 @@ impl Packer {
         Ok(match compression {
             Compression::None => Packer::None,
             Compression::Lz4 => Packer::Lz4,
-            Compression::Zstd => Packer::Zstd(Box::new(
+            Compression::Zstd | Compression::Auto => Packer::Zstd(Box::new(
                 zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(DeltaError::compressor)?,
             )),
         })
     }
 
     /// The bytes packed, where that makes them fewer; else as they are.
-    pub(super) fn pack<'b>(&mut self, bytes: &'b [u8]) -> (Compression, Cow<'b, [u8]>) {
+    pub(super) fn pack<'b>(&mut self, bytes: &'b [u8]) -> (Packing, Cow<'b, [u8]>) {
         let packed = match self {
             Packer::None => None,
             Packer::Zstd(compressor) => {
@@ -89,15 +111,13 @@ impl Packer {
                 compressor
                     .compress_to_buffer(bytes, &mut packed)
                     .ok()
-                    .map(|_| (Compression::Zstd, packed))
+                    .map(|_| (Packing::Zstd, packed))
             }
-            Packer::Lz4 => Some((Compression::Lz4, lz4_flex::block::compress(bytes))),
+            Packer::Lz4 => Some((Packing::Lz4, lz4_flex::block::compress(bytes))),
         };
         match packed {
-            Some((compression, packed)) if packed.len() < bytes.len() => {
-                (compression, Cow::Owned(packed))
-            }
-            _ => (Compression::None, Cow::Borrowed(bytes)),
+            Some((packing, packed)) if packed.len() < bytes.len() => (packing, Cow::Owned(packed)),
+            _ => (Packing::None, Cow::Borrowed(bytes)),
         }
     }
 }
@@ -122,14 +142,14 @@ impl Unpacker {
     /// `length` has been checked against [`MAX_DATA`](super::MAX_DATA).
     pub(super) fn unpack(
         &mut self,
-        compression: Compression,
+        packing: Packing,
         stored: &[u8],
         length: usize,
     ) -> Result<Vec<u8>, DeltaError> {
         let mut bytes = vec![0; length];
-        let written = match compression {
-            Compression::None => return Err(DeltaError::Malformed("nothing to unpack".into())),
-            Compression::Zstd => {
+        let written = match packing {
+            Packing::None => return Err(DeltaError::Malformed("nothing to unpack".into())),
+            Packing::Zstd => {
                 let zstd = match &mut self.zstd {
                     Some(zstd) => zstd,
                     none => none.insert(Box::new(
@@ -141,7 +161,7 @@ impl Unpacker {
                         DeltaError::Malformed(format!("a payload is no Zstandard data: {error}"))
                     })?
             }
-            Compression::Lz4 => {
+            Packing::Lz4 => {
                 lz4_flex::block::decompress_into(stored, &mut bytes).map_err(|error| {
                     DeltaError::Malformed(format!("a payload is no LZ4 block: {error}"))
                 })?

@@ -1,10 +1,10 @@
 use bytes::{Bytes, BytesMut};
 
-use super::compression::Unpacker;
+use super::compression::{Packing, Unpacker};
 use super::encoder::sequence;
 use super::frame::{END_PAYLOAD, FRAME_HEAD, Head, Kind, Totals, checksum, link, stated_checksum};
 use super::header::{CHECKSUM, FIXED};
-use super::{Compression, DeltaError, StreamHeader};
+use super::{DeltaError, StreamHeader};
 use crate::protocol::ErrorBody;
 
 /// What a decoder has found. All of it is checked: what arrives here may be written.
@@ -249,8 +249,8 @@ impl Decoder {
         let Head { offset, length, .. } = *head;
         match head.kind {
             Kind::Data => {
-                let bytes = match head.compression {
-                    Compression::None => payload,
+                let bytes = match head.packing {
+                    Packing::None => payload,
                     packed => {
                         let length = usize::try_from(length).unwrap_or(0);
                         self.unpacker.unpack(packed, &payload, length)?.into()

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::compression::Packer;
+use super::compression::{Packer, Packing};
 use super::frame::{FRAME_HEAD, Head, Kind, MAX_DATA, MAX_ERROR, Totals, link};
 use super::{Compression, DeltaError, StreamHeader};
 use crate::protocol::ErrorBody;
@@ -19,6 +19,7 @@ pub struct Frame<'b> {
 #[derive(Debug)]
 pub struct Encoder {
     packer: Packer,
+    packs: bool,
     /// Of what it may mention.
     end: u64,
     /// It has to mention every byte.
@@ -41,6 +42,7 @@ impl Encoder {
         let (_, checksum) = StreamHeader::decode(&bytes)?;
         let encoder = Encoder {
             packer: Packer::new(compression)?,
+            packs: true,
             end: header.end(),
             tiles: header.base.is_none(),
             reached: header.from,
@@ -48,6 +50,11 @@ impl Encoder {
             chain: link(0, checksum),
         };
         Ok((encoder, bytes))
+    }
+
+    /// Whether the data that follow are packed. They are, until this is called.
+    pub fn pack(&mut self, on: bool) {
+        self.packs = on;
     }
 
     /// Bytes of the disk: 1 to [`MAX_DATA`].
@@ -63,8 +70,12 @@ impl Encoder {
         }
         let length = bytes.len() as u64;
         self.advance(offset, length)?;
-        let (compression, payload) = self.packer.pack(bytes);
-        let head = self.head(Kind::Data, compression, offset, length, &payload)?;
+        let (packing, payload) = if self.packs {
+            self.packer.pack(bytes)
+        } else {
+            (Packing::None, Cow::Borrowed(bytes))
+        };
+        let head = self.head(Kind::Data, packing, offset, length, &payload)?;
         self.totals.data += length;
         Ok(Frame { head, payload })
     }
@@ -79,7 +90,7 @@ impl Encoder {
         }
         self.advance(offset, length)?;
         self.totals.zeros += length;
-        self.head(Kind::Zero, Compression::None, offset, length, &[])
+        self.head(Kind::Zero, Packing::None, offset, length, &[])
     }
 
     /// Nothing more comes before `offset`: tells a client that the stream lives, and from where to
@@ -89,7 +100,7 @@ impl Encoder {
     /// As [`Encoder::data`].
     pub fn reached(&mut self, offset: u64) -> Result<[u8; FRAME_HEAD], DeltaError> {
         self.advance(offset, 0)?;
-        self.head(Kind::Reached, Compression::None, offset, 0, &[])
+        self.head(Kind::Reached, Packing::None, offset, 0, &[])
     }
 
     /// The last frame. `by_content`: bytes of the disk that were compared by content.
@@ -105,7 +116,7 @@ impl Encoder {
         }
         self.totals.by_content = by_content;
         let payload = self.totals.encode(self.chain);
-        let head = self.head(Kind::End, Compression::None, 0, 0, &payload)?;
+        let head = self.head(Kind::End, Packing::None, 0, 0, &payload)?;
         Ok([&head[..], &payload[..]].concat())
     }
 
@@ -122,7 +133,7 @@ impl Encoder {
             };
             payload = to_json(&short)?;
         }
-        let head = self.head(Kind::Error, Compression::None, 0, 0, &payload)?;
+        let head = self.head(Kind::Error, Packing::None, 0, 0, &payload)?;
         Ok([&head[..], &payload[..]].concat())
     }
 
@@ -148,7 +159,7 @@ impl Encoder {
     fn head(
         &mut self,
         kind: Kind,
-        compression: Compression,
+        packing: Packing,
         offset: u64,
         length: u64,
         payload: &[u8],
@@ -157,7 +168,7 @@ impl Encoder {
             .map_err(|_| DeltaError::Malformed("a payload is too long".to_owned()))?;
         let head = Head {
             kind,
-            compression,
+            packing,
             sequence: sequence(self.totals.frames),
             stored,
             offset,

@@ -1,6 +1,7 @@
 //! Frames, byte by byte.
 
-use super::{Compression, DeltaError};
+use super::DeltaError;
+use super::compression::Packing;
 
 /// Bytes before a frame's payload.
 pub const FRAME_HEAD: usize = 32;
@@ -51,7 +52,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub kind: Kind,
-    pub compression: Compression,
+    pub packing: Packing,
     /// Frames before this one, modulo 2^32.
     pub sequence: u32,
     /// Bytes of the payload.
@@ -67,7 +68,7 @@ impl Head {
     pub(super) fn encode(&self, payload: &[u8]) -> ([u8; FRAME_HEAD], u32) {
         let mut bytes = [0; FRAME_HEAD];
         bytes[0] = self.kind.code();
-        bytes[1] = self.compression.code();
+        bytes[1] = self.packing.code();
         bytes[4..8].copy_from_slice(&self.stored.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.offset.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.length.to_le_bytes());
@@ -79,19 +80,17 @@ impl Head {
 
     /// Reads a frame's head: whether it is possible at all, not whether it fits the stream.
     pub(super) fn decode(bytes: &[u8; FRAME_HEAD]) -> Result<Head, DeltaError> {
-        let [kind, compression, r0, r1, rest @ ..] = bytes;
+        let [kind, packing, r0, r1, rest @ ..] = bytes;
         let number = |at: usize| {
             let mut number = [0; 8];
             number.copy_from_slice(&rest[at..at + 8]);
             u64::from_le_bytes(number)
         };
-        let (Some(kind), Some(compression), [0, 0]) = (
-            Kind::of_code(*kind),
-            Compression::of_code(*compression),
-            [*r0, *r1],
-        ) else {
+        let (Some(kind), Some(packing), [0, 0]) =
+            (Kind::of_code(*kind), Packing::of_code(*packing), [*r0, *r1])
+        else {
             return Err(DeltaError::Malformed(format!(
-                "a frame of unknown kind {kind}/{compression}"
+                "a frame of unknown kind {kind}/{packing}"
             )));
         };
         let [s0, s1, s2, s3, ..] = *rest;
@@ -99,7 +98,7 @@ impl Head {
         let [q0, q1, q2, q3] = [rest[20], rest[21], rest[22], rest[23]];
         let head = Head {
             kind,
-            compression,
+            packing,
             sequence: u32::from_le_bytes([q0, q1, q2, q3]),
             stored,
             offset: number(4),
@@ -116,7 +115,7 @@ impl Head {
 
     fn is_possible(&self) -> bool {
         let stored = self.payload();
-        let plain = self.compression == Compression::None;
+        let plain = self.packing == Packing::None;
         match self.kind {
             Kind::Data => {
                 let Ok(length) = usize::try_from(self.length) else {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::compression::Packing;
 use super::super::frame::{Head, Kind};
 use super::super::{FRAME_HEAD, MAX_DATA, MAX_HEADER};
 use super::*;
@@ -42,7 +43,7 @@ fn refusal(stream: &[u8]) -> String {
 fn head(kind: Kind, stored: u32, offset: u64, length: u64) -> Head {
     Head {
         kind,
-        compression: Compression::None,
+        packing: Packing::None,
         sequence: 0,
         stored,
         offset,
@@ -119,15 +120,15 @@ fn frames_that_cannot_be_are_refused() {
         },
         // Packed, and not smaller for it; packed nonsense; packed zeros.
         Head {
-            compression: Compression::Zstd,
+            packing: Packing::Zstd,
             ..head(Kind::Data, 100, 0, 100)
         },
         Head {
-            compression: Compression::Zstd,
+            packing: Packing::Zstd,
             ..head(Kind::Data, 100, 0, 1000)
         },
         Head {
-            compression: Compression::Lz4,
+            packing: Packing::Lz4,
             ..head(Kind::Data, 100, 0, 1000)
         },
     ] {
@@ -144,7 +145,7 @@ fn lengths_that_are_too_large_are_refused_before_anything_is_waited_for() {
         head(Kind::Error, u32::MAX, 0, 0),
         head(Kind::End, u32::MAX, 0, 0),
         Head {
-            compression: Compression::Zstd,
+            packing: Packing::Zstd,
             ..head(Kind::Data, 10, 0, u64::MAX)
         },
     ] {
@@ -167,10 +168,10 @@ fn what_unpacks_to_more_than_it_says_is_refused() {
     let bomb = vec![0; MAX_DATA];
     let zstd = zstd::bulk::compress(&bomb, 1).unwrap();
     let lz4 = lz4_flex::block::compress(&bomb);
-    for (compression, packed) in [(Compression::Zstd, zstd), (Compression::Lz4, lz4)] {
+    for (packing, packed) in [(Packing::Zstd, zstd), (Packing::Lz4, lz4)] {
         for length in [MAX_DATA as u64 - 1, 60_000] {
             let wrong = Head {
-                compression,
+                packing,
                 ..head(Kind::Data, u32::try_from(packed.len()).unwrap(), 0, length)
             };
             refusal(&with_frame(&wrong, &packed));
@@ -333,16 +334,14 @@ proptest! {
         kind in prop_oneof![
             Just(Kind::Data), Just(Kind::Zero), Just(Kind::End), Just(Kind::Error), Just(Kind::Reached)
         ],
-        compression in prop_oneof![
-            Just(Compression::None), Just(Compression::Zstd), Just(Compression::Lz4)
-        ],
+        packing in prop_oneof![Just(Packing::None), Just(Packing::Zstd), Just(Packing::Lz4)],
         stored in 0_u32..5000,
         offset in prop_oneof![0..SIZE, any::<u64>()],
         length in prop_oneof![0_u64..5000, any::<u64>()],
         payload in prop::collection::vec(any::<u8>(), 0..5000),
     ) {
         let stored = stored.min(u32::try_from(payload.len()).unwrap());
-        let head = Head { kind, compression, sequence: 0, stored, offset, length };
+        let head = Head { kind, packing, sequence: 0, stored, offset, length };
         let payload = &payload[..usize::try_from(stored).unwrap()];
         // No end frame: whatever it is, it is not complete.
         prop_assert!(decode(&with_frame(&head, payload), 333).is_err());
