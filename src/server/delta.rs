@@ -20,11 +20,12 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let question = query.question()?;
     let format = query.format()?;
+    let buffers = app.buffers.clone();
     let delta = in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?;
         turn.take()?;
         let walk = app.snapshots.walk(snapshot, &disk, &question)?;
-        Delta::new(walk, format)
+        Delta::new(walk, format, buffers.join())
     })
     .await?;
     let mut response = Response::new(Body::from_stream(DeltaBody::new(delta)));

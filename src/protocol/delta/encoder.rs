@@ -50,6 +50,12 @@ impl Encoder {
         Ok((encoder, bytes))
     }
 
+    /// Whether it tries to make data smaller, which takes time.
+    #[must_use]
+    pub fn packs(&self) -> bool {
+        !matches!(self.packer, Packer::None)
+    }
+
     /// Bytes of the disk: 1 to [`MAX_DATA`].
     ///
     /// # Errors
