@@ -10,7 +10,7 @@ pub fn refine(text: &str) -> Result<Refine, String> {
 
 /// Reads a compression.
 pub fn compression(text: &str) -> Result<Compression, String> {
-    Compression::of_name(text).ok_or_else(|| "it is one of none, zstd, lz4".to_owned())
+    Compression::of_name(text).ok_or_else(|| "it is one of none, zstd, lz4, auto".to_owned())
 }
 
 /// Reads `NAME=PATH`.

@@ -9,8 +9,8 @@ use super::{Range, RangeKind};
 
 /// Bytes that are read along at most, between two ranges.
 const GAP: u64 = 64 << 10;
-/// Reads end at multiples of this and are not longer.
-const STEP: u64 = 1 << 20;
+/// Reads take their first and last block whole: where memory is needed for it.
+const BLOCK: u64 = 4096;
 /// Reads at once, at most.
 const READS: usize = 256;
 
@@ -29,6 +29,12 @@ impl Span {
     pub fn end(&self) -> u64 {
         self.start + self.length
     }
+
+    /// Bytes of memory that a read of whole blocks needs for it.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.end().next_multiple_of(BLOCK) - self.start / BLOCK * BLOCK
+    }
 }
 
 /// What becomes of a range, or a part of one.
@@ -40,7 +46,7 @@ pub enum Fetch {
     Zero(Span),
 }
 
-/// Reads that are made together, in about [`STEP`] bytes of memory.
+/// Reads that are made together, in memory that they share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fetches {
     /// What is read, in order.
@@ -50,11 +56,13 @@ pub struct Fetches {
 }
 
 impl Fetches {
-    /// Takes ranges from the front, until the reads for them are enough for once.
+    /// Takes ranges from the front, until the reads for them fill `step` bytes of memory: a power of
+    /// two, at multiples of which reads end, and not less than a block.
     #[must_use]
-    pub fn take(ranges: &mut VecDeque<Range>) -> Fetches {
+    pub fn take(ranges: &mut VecDeque<Range>, step: u64) -> Fetches {
         let mut fetches = Fetches::default();
-        let mut room = STEP;
+        let most = step;
+        let mut room = step;
         while let Some(range) = ranges.front_mut() {
             if range.kind == RangeKind::Zero {
                 let span = Span {
@@ -65,8 +73,8 @@ impl Fetches {
                 ranges.pop_front();
                 continue;
             }
-            let step = (STEP - range.start % STEP).min(range.length);
-            let Some(cost) = fetches.join(range.start, step, room) else {
+            let step = (most - range.start % most).min(range.length);
+            let Some(cost) = fetches.join(range.start, step, room, most) else {
                 break;
             };
             room -= cost;
@@ -86,24 +94,34 @@ impl Fetches {
         fetches
     }
 
+    /// Bytes of memory that all reads need.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.reads.iter().map(Span::room).sum()
+    }
+
     /// Makes the last read longer, or begins another: what that takes of the room. None where
     /// there is not enough.
-    fn join(&mut self, start: u64, length: u64, room: u64) -> Option<u64> {
+    fn join(&mut self, start: u64, length: u64, room: u64, most: u64) -> Option<u64> {
         let full = self.reads.len() >= READS;
         if let Some(last) = self.reads.last_mut() {
-            let longer = start + length - last.start;
-            let near = start - last.end() <= GAP && start / STEP == last.start / STEP;
-            if near && longer - last.length <= room {
-                let cost = longer - last.length;
-                last.length = longer;
+            let longer = Span {
+                length: start + length - last.start,
+                ..*last
+            };
+            let near = start - last.end() <= GAP && start / most == last.start / most;
+            let cost = longer.room() - last.room();
+            if near && cost <= room {
+                *last = longer;
                 return Some(cost);
             }
         }
-        if full || length > room {
+        let read = Span { start, length };
+        if full || read.room() > room {
             return None;
         }
-        self.reads.push(Span { start, length });
-        Some(length)
+        self.reads.push(read);
+        Some(read.room())
     }
 }
 
@@ -128,7 +146,7 @@ mod tests {
             .map(|at| range(at * 10_000, 4096, RangeKind::Data))
             .collect();
         ranges.push_back(range(10 << 20, 4096, RangeKind::Data));
-        let fetches = Fetches::take(&mut ranges);
+        let fetches = Fetches::take(&mut ranges, 1 << 20);
         assert_eq!(fetches.parts.len(), 101);
         assert_eq!(fetches.reads.len(), 2, "{:?}", fetches.reads);
         assert!(ranges.is_empty());
@@ -145,6 +163,7 @@ mod tests {
                 ),
                 0..60,
             ),
+            step in prop_oneof![Just(64_u64 << 10), Just(512 << 10), Just(1 << 20)],
         ) {
             let mut at = 0;
             let ranges: Vec<Range> = pieces
@@ -159,10 +178,10 @@ mod tests {
             let mut left: VecDeque<Range> = ranges.iter().copied().collect();
             let mut got: Vec<Range> = Vec::new();
             while !left.is_empty() {
-                let fetches = Fetches::take(&mut left);
+                let fetches = Fetches::take(&mut left, step);
                 prop_assert!(!fetches.parts.is_empty(), "no progress");
-                let memory: u64 = fetches.reads.iter().map(|read| read.length).sum();
-                prop_assert!(memory <= STEP, "{memory} bytes at once");
+                let memory = fetches.room();
+                prop_assert!(memory <= step, "{memory} bytes at once");
                 prop_assert!(fetches.reads.len() <= READS);
                 for part in fetches.parts {
                     let (span, kind) = match part {

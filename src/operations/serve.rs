@@ -23,7 +23,7 @@ use crate::server::tokens::TokenIssuer;
 use crate::server::{self, App, ManagerSettings};
 #[cfg(debug_assertions)]
 use crate::snapshots::faults::Faults;
-use crate::snapshots::{SnapshotError, Snapshots};
+use crate::snapshots::{BufferPool, SnapshotError, Snapshots};
 
 /// How long the start waits for that.
 const RECOVER_AT_START: Duration = Duration::from_secs(10);
@@ -224,6 +224,7 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
             max_bytes: usize::try_from(config.api.limits.max_body).unwrap_or(usize::MAX),
             ..BodyLimits::default()
         },
+        buffers: BufferPool::default(),
         node_name,
     })
 }

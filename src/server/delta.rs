@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::extract::{Ids, Parameters};
 use super::query::DiskQuery;
 use super::state::{Shared, in_turn};
-use crate::protocol::delta::CONTENT_TYPE;
+use crate::protocol::delta::{CONTENT_TYPE, Compression};
 use crate::snapshots::{Delta, Format};
 
 pub(super) async fn stream(
@@ -20,14 +20,19 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let question = query.question()?;
     let format = query.format()?;
+    let buffers = app.buffers.clone();
     let delta = in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?;
         turn.take()?;
         let walk = app.snapshots.walk(snapshot, &disk, &question)?;
-        Delta::new(walk, format)
+        Delta::new(walk, format, buffers.join())
     })
     .await?;
-    let mut response = Response::new(Body::from_stream(DeltaBody::new(delta)));
+    let body = match format {
+        Format::Native(Compression::Auto) => DeltaBody::choosing(delta),
+        _ => DeltaBody::new(delta),
+    };
+    let mut response = Response::new(Body::from_stream(body));
     let kind = match format {
         Format::Native(_) => HeaderValue::from_static(CONTENT_TYPE),
         Format::Rbd => HeaderValue::from_static("application/octet-stream"),

@@ -1,4 +1,5 @@
-//! The bytes of a snapshot's disk as an HTTP body: read ahead by one step, past the page cache.
+//! The bytes of a snapshot's disk as an HTTP body: what is in the page cache at once, everything
+//! else read ahead, past the page cache.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,11 +11,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
-use crate::sys::aligned::{ALIGNMENT, AlignedBuffer};
+use crate::snapshots::Share;
 use crate::sys::uncached::UncachedFile;
 
-/// Bytes read at once. Less makes O_DIRECT slow, more only takes memory.
-const STEP: u64 = 512 << 10;
+/// Bytes of one read from the cache: what TLS takes at once, and about what the processor's own
+/// cache still holds when it is encrypted.
+const CACHED_STEP: usize = 512 << 10;
 
 /// A piece of a body.
 #[derive(Debug)]
@@ -31,48 +33,97 @@ pub enum Piece {
 #[derive(Debug)]
 pub struct DiskBody {
     file: Arc<UncachedFile>,
+    share: Share,
     pieces: VecDeque<Piece>,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// What comes next, in order.
+    ahead: VecDeque<Ahead>,
+    /// A read was made here, on a thread that serves others as well: they are next.
+    yields: bool,
+}
+
+#[derive(Debug)]
+enum Ahead {
+    Text(Bytes),
+    Read(JoinHandle<io::Result<Bytes>>),
 }
 
 impl DiskBody {
-    /// A body of `pieces` of `file`.
-    pub fn new(file: UncachedFile, pieces: impl IntoIterator<Item = Piece>) -> DiskBody {
+    /// A body of `pieces` of `file`, in memory of `share`.
+    pub fn new(
+        file: UncachedFile,
+        share: Share,
+        pieces: impl IntoIterator<Item = Piece>,
+    ) -> DiskBody {
         DiskBody {
             file: Arc::new(file),
+            share,
             pieces: pieces.into_iter().collect(),
-            reading: None,
+            ahead: VecDeque::new(),
+            yields: false,
         }
     }
 
-    /// Starts reading the next step if the next piece is one of the disk.
-    fn read_ahead(&mut self) {
-        if self.reading.is_some() {
-            return;
-        }
-        let Some(Piece::Disk(offset, length)) = self.pieces.front_mut() else {
-            return;
+    /// The next step of the disk, if the next piece is one of it: offset and length.
+    fn next_step(&self, largest: usize) -> Option<(u64, usize)> {
+        let Some(&Piece::Disk(offset, length)) = self.pieces.front() else {
+            return None;
         };
         // Steps end on aligned offsets, so that only the first and the last are cut.
-        let step = (STEP - *offset % STEP).min(*length);
-        let start = *offset;
-        *offset += step;
-        *length -= step;
-        if *length == 0 {
-            self.pieces.pop_front();
-        }
-        let file = self.file.clone();
-        self.reading = Some(tokio::task::spawn_blocking(move || {
-            read(&file, start, step)
-        }));
+        let largest = largest as u64;
+        let step = (largest - offset % largest).min(length);
+        Some((offset, usize::try_from(step).unwrap_or(0)))
     }
-}
 
-fn read(file: &UncachedFile, offset: u64, length: u64) -> io::Result<Bytes> {
-    let length = usize::try_from(length).map_err(io::Error::other)?;
-    let mut buffer = AlignedBuffer::new(length + 2 * ALIGNMENT);
-    let at = file.read_at(&mut buffer, offset, length)?;
-    Ok(Bytes::from_owner(buffer).slice(at..at + length))
+    /// That step is taken care of.
+    fn advance(&mut self, step: usize) {
+        if let Some(Piece::Disk(offset, length)) = self.pieces.front_mut() {
+            *offset += step as u64;
+            *length -= step as u64;
+            if *length == 0 {
+                self.pieces.pop_front();
+            }
+        }
+    }
+
+    /// The next step, if it is cached.
+    fn read_now(&mut self) -> Option<Bytes> {
+        let largest = self.share.allowance().step.min(CACHED_STEP);
+        let (offset, step) = self.next_step(largest)?;
+        if !self.file.comes_now(offset, step) {
+            return None;
+        }
+        let mut buffer = self.share.take(step);
+        if !self.file.read_now(&mut buffer[..step], offset) {
+            return None;
+        }
+        self.advance(step);
+        Some(buffer.freeze().slice(..step))
+    }
+
+    /// Has as much read as this stream may, at least `least` steps. What is cached is left alone: it
+    /// comes at once when all before it is sent.
+    fn read_ahead(&mut self, least: usize) {
+        let allowance = self.share.allowance();
+        while self.ahead.len() < allowance.ahead {
+            let Some((offset, step)) = self.next_step(allowance.step) else {
+                let Some(Piece::Text(text)) = self.pieces.pop_front() else {
+                    return;
+                };
+                self.ahead.push_back(Ahead::Text(text));
+                continue;
+            };
+            if self.ahead.len() >= least && self.file.comes_now(offset, step) {
+                return;
+            }
+            let (file, mut buffer) = (Arc::clone(&self.file), self.share.take(step));
+            self.advance(step);
+            let read = tokio::task::spawn_blocking(move || {
+                let at = file.read_at(&mut buffer, offset, step)?;
+                Ok(buffer.freeze().slice(at..at + step))
+            });
+            self.ahead.push_back(Ahead::Read(read));
+        }
+    }
 }
 
 impl Stream for DiskBody {
@@ -80,27 +131,34 @@ impl Stream for DiskBody {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let body = &mut *self;
-        if body.reading.is_none() {
-            if let Some(Piece::Text(_)) = body.pieces.front() {
-                let Some(Piece::Text(text)) = body.pieces.pop_front() else {
-                    return Poll::Ready(None);
-                };
-                return Poll::Ready(Some(Ok(text)));
+        if body.ahead.is_empty() {
+            if std::mem::take(&mut body.yields) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            body.read_ahead();
+            if let Some(bytes) = body.read_now() {
+                body.yields = true;
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            body.read_ahead(1);
         }
-        let Some(reading) = &mut body.reading else {
-            return Poll::Ready(None);
+        let read = match body.ahead.front_mut() {
+            None => return Poll::Ready(None),
+            Some(Ahead::Read(read)) => {
+                ready!(Pin::new(read).poll(context)).unwrap_or_else(|error| {
+                    Err(io::Error::other(format!("a read ended badly: {error}")))
+                })
+            }
+            Some(Ahead::Text(text)) => Ok(std::mem::take(text)),
         };
-        let read = ready!(Pin::new(reading).poll(context))
-            .unwrap_or_else(|error| Err(io::Error::other(format!("a read ended badly: {error}"))));
-        body.reading = None;
+        body.ahead.pop_front();
         match &read {
-            Ok(_) => body.read_ahead(),
+            Ok(_) => body.read_ahead(0),
             Err(error) => {
                 // The client sees a body that ends short of its Content-Length.
                 tracing::error!("a download was cut off: {error}");
                 body.pieces.clear();
+                body.ahead.clear();
             }
         }
         Poll::Ready(Some(read))

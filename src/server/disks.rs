@@ -14,8 +14,8 @@ use super::disk_body::{DiskBody, Piece};
 use super::error::ApiError;
 use super::extract::Ids;
 use super::state::{Shared, in_turn};
-use crate::snapshots::SnapshotError;
 use crate::snapshots::manifest::Disk;
+use crate::snapshots::{Share, SnapshotError};
 use crate::sys::uncached::UncachedFile;
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -26,6 +26,7 @@ pub(super) async fn read(
     Ids((vm, snapshot, name)): Ids<(String, String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let buffers = app.buffers.clone();
     let (file, tag, modified) = in_turn(app.snapshots.turn(), move |_| {
         let snapshot = app
             .for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?
@@ -85,16 +86,16 @@ pub(super) async fn read(
         answer.insert(header::CONTENT_RANGE, range);
     }
     if request.method() != Method::HEAD {
-        *response.body_mut() = body(file, pieces);
+        *response.body_mut() = body(file, buffers.join(), pieces);
     }
     Ok(response)
 }
 
-fn body(file: UncachedFile, pieces: Vec<Piece>) -> Body {
+fn body(file: UncachedFile, share: Share, pieces: Vec<Piece>) -> Body {
     let pieces = pieces
         .into_iter()
         .filter(|piece| !matches!(piece, Piece::Disk(_, 0)));
-    Body::from_stream(DiskBody::new(file, pieces))
+    Body::from_stream(DiskBody::new(file, share, pieces))
 }
 
 /// A strong tag: the bytes of a sealed file never change, and its identity names the file.

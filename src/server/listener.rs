@@ -33,8 +33,9 @@ const TLS_BUFFER: usize = 512 * 1024;
 /// Request line and headers, in bytes: more is answered with 431.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// What hyper gathers of an answer before it writes: one chunk of a disk, or many small ones.
-const HTTP_BUFFER: usize = 512 * 1024;
+/// What hyper gathers of an answer before it writes: one chunk of a disk, whatever its size, or many
+/// small ones. With more, it would hold several chunks for each client that does not read.
+const HTTP_BUFFER: usize = 64 * 1024;
 
 /// Connections the kernel may hold ready for us.
 const BACKLOG: u32 = 1024;

@@ -111,7 +111,7 @@ impl DiskQuery {
         let compression = match self.compression.as_deref() {
             None | Some("") => Compression::None,
             Some(text) => Compression::of_name(text)
-                .ok_or_else(|| unknown("compression", text, "none, zstd or lz4"))?,
+                .ok_or_else(|| unknown("compression", text, "none, zstd, lz4 or auto"))?,
         };
         match self.format.as_deref() {
             None | Some("" | "native") => Ok(Format::Native(compression)),

@@ -11,7 +11,7 @@ use super::login_throttle::LoginThrottle;
 use super::tokens::TokenIssuer;
 use crate::ovm::domains::Toolstack;
 use crate::ovm::inventory::NodeFiles;
-use crate::snapshots::{SnapshotError, Snapshots, Turn};
+use crate::snapshots::{BufferPool, SnapshotError, Snapshots, Turn};
 
 /// The parts that make up the daemon, put together by its start.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct App {
     pub throttle: Arc<LoginThrottle>,
     /// Limits of request bodies.
     pub body: BodyLimits,
+    /// What disks are read to.
+    pub buffers: BufferPool,
     /// Host name.
     pub node_name: String,
 }

@@ -5,16 +5,20 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::buffers::{Buffer, Share};
 use super::error::SnapshotError;
-use super::fetch::fetch;
+use super::fetch::{fetch, fetch_now};
 use super::walk::Walk;
-use crate::extents::{Fetch, Fetches, Range, squash};
+use crate::extents::{Fetch, Fetches, Range, RangeKind, squash};
 use crate::protocol::delta::{Compression, DeltaError, Encoder, MAX_DATA, StreamHeader, runs};
 use crate::protocol::{ErrorBody, rbd};
 
 /// Bytes that are sent from the memory that they were read to; fewer are copied to their
 /// neighbours.
 const BY_THEMSELVES: usize = 16 << 10;
+/// Bytes read at once where they are cached: what TLS takes at once, and about what the processor's
+/// own cache still holds when it is encrypted.
+const CACHED_STEP: u64 = 512 << 10;
 
 /// How a delta is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +29,16 @@ pub enum Format {
     Rbd,
 }
 
-/// A delta stream on its way out. Holds about a megabyte at a time.
+/// A delta stream on its way out. Holds a buffer of the pool at a time.
 #[derive(Debug)]
 pub struct Delta {
     walk: Walk,
     writer: Writer,
     /// Found and not yet read.
     ranges: VecDeque<Range>,
+    /// Taken from those; to be read next.
+    fetches: Option<Fetches>,
+    share: Share,
     opening: Option<Vec<u8>>,
     ended: bool,
 }
@@ -43,11 +50,11 @@ enum Writer {
 }
 
 impl Delta {
-    /// What a walk, at its beginning, finds.
+    /// What a walk, at its beginning, finds; in memory of `share`.
     ///
     /// # Errors
     /// [`SnapshotError::Io`] for a first page that cannot be read.
-    pub fn new(mut walk: Walk, format: Format) -> Result<Delta, SnapshotError> {
+    pub fn new(mut walk: Walk, format: Format, share: Share) -> Result<Delta, SnapshotError> {
         let from = walk.position();
         // The header says how changes are found: look first.
         let ranges = walk.step()?.map(|stretch| stretch.ranges);
@@ -78,6 +85,8 @@ impl Delta {
             walk,
             writer,
             ranges: squash(ranges.unwrap_or_default()).into(),
+            fetches: None,
+            share,
             opening: Some(opening),
             ended: false,
         })
@@ -88,14 +97,11 @@ impl Delta {
     /// # Errors
     /// [`SnapshotError::Io`]; the stream cannot go on, see [`Delta::give_up`].
     pub fn step(&mut self) -> Result<Option<Vec<Bytes>>, SnapshotError> {
-        let mut out = Pieces::default();
-        if let Some(opening) = self.opening.take() {
-            out.copy(&opening);
-        }
         if self.ended {
             return Ok(None);
         }
-        if self.ranges.is_empty() {
+        let mut out = self.begin();
+        if self.fetches.is_none() && self.ranges.is_empty() {
             match self.walk.step()? {
                 None => {
                     self.end(&mut out)?;
@@ -108,22 +114,121 @@ impl Delta {
                 Some(stretch) => self.ranges = squash(stretch.ranges).into(),
             }
         }
-        let fetches = Fetches::take(&mut self.ranges);
-        let path = self.walk.path();
-        let read = fetch(self.walk.file(), &fetches.reads)
-            .map_err(SnapshotError::io("cannot read", path))?;
+        let fetches = self.next_fetches();
+        let mut buffer = self.buffer_for(&fetches);
+        let places = fetch(self.walk.file(), &fetches.reads, &mut buffer)
+            .map_err(SnapshotError::io("cannot read", self.walk.path()))?;
+        self.send(&mut out, &fetches, buffer, &places)?;
+        Ok(Some(out.finish()))
+    }
+
+    /// The same where that takes no waiting and little time: the bytes are cached, and nothing is to
+    /// be compressed. None where [`Delta::step`] has to do it.
+    ///
+    /// # Errors
+    /// As [`Delta::step`].
+    pub fn step_now(&mut self) -> Option<Result<Vec<Bytes>, SnapshotError>> {
+        let packs = matches!(&self.writer, Writer::Native(Some(encoder)) if encoder.packs());
+        if self.ended || packs || (self.fetches.is_none() && self.ranges.is_empty()) {
+            return None;
+        }
+        let fetches = self.next_fetches();
+        let first = fetches.reads.first();
+        if first.is_some_and(|first| !self.comes_now(first.start, first.length)) {
+            self.fetches = Some(fetches);
+            return None;
+        }
+        let mut buffer = self.buffer_for(&fetches);
+        let Some(places) = fetch_now(self.walk.file(), &fetches.reads, &mut buffer) else {
+            self.fetches = Some(fetches);
+            return None;
+        };
+        let mut out = self.begin();
+        let sent = self.send(&mut out, &fetches, buffer, &places);
+        Some(sent.map(|()| out.finish()))
+    }
+
+    /// Whether the next step is likely to be one for [`Delta::step_now`].
+    #[must_use]
+    pub fn comes_next(&self) -> bool {
+        let packs = matches!(&self.writer, Writer::Native(Some(encoder)) if encoder.packs());
+        let first = self.ranges.front();
+        !packs
+            && first.is_some_and(|first| {
+                first.kind == RangeKind::Zero
+                    || self.comes_now(first.start, first.length.min(CACHED_STEP))
+            })
+    }
+
+    fn begin(&mut self) -> Pieces {
+        let mut out = Pieces::default();
+        if let Some(opening) = self.opening.take() {
+            out.copy(&opening);
+        }
+        out
+    }
+
+    fn comes_now(&self, offset: u64, length: u64) -> bool {
+        usize::try_from(length).is_ok_and(|length| self.walk.file().comes_now(offset, length))
+    }
+
+    fn next_fetches(&mut self) -> Fetches {
+        self.fetches.take().unwrap_or_else(|| {
+            let most = self.share.allowance().step as u64;
+            let first = self
+                .ranges
+                .iter()
+                .find(|range| range.kind == RangeKind::Data);
+            let cached = first
+                .is_some_and(|first| self.comes_now(first.start, first.length.min(CACHED_STEP)));
+            let step = if cached { most.min(CACHED_STEP) } else { most };
+            Fetches::take(&mut self.ranges, step)
+        })
+    }
+
+    fn buffer_for(&self, fetches: &Fetches) -> Buffer {
+        let room = usize::try_from(fetches.room()).unwrap_or(usize::MAX);
+        self.share.take(room)
+    }
+
+    /// What was read, as frames.
+    fn send(
+        &mut self,
+        out: &mut Pieces,
+        fetches: &Fetches,
+        buffer: Buffer,
+        places: &[usize],
+    ) -> Result<(), SnapshotError> {
+        let bytes = buffer.freeze();
         for part in &fetches.parts {
             match *part {
-                Fetch::Zero(span) => self.zero(&mut out, span.start, span.length)?,
+                Fetch::Zero(span) => self.zero(out, span.start, span.length)?,
                 Fetch::Data(span, number) => {
-                    let (read, bytes) = (&fetches.reads[number], &read[number]);
-                    let at = usize::try_from(span.start - read.start).unwrap_or(usize::MAX);
+                    let within = span.start - fetches.reads[number].start;
+                    let at = places[number] + usize::try_from(within).unwrap_or(usize::MAX);
                     let length = usize::try_from(span.length).unwrap_or(usize::MAX);
-                    self.data(&mut out, span.start, &bytes.slice(at..at + length))?;
+                    self.data(out, span.start, &bytes.slice(at..at + length))?;
                 }
             }
         }
-        Ok(Some(out.finish()))
+        Ok(())
+    }
+
+    /// Whether the data of the steps that follow are packed, as far as the format has that.
+    pub fn pack(&mut self, on: bool) {
+        if let Writer::Native(Some(encoder)) = &mut self.writer {
+            encoder.pack(on);
+        }
+    }
+
+    /// Bytes of the disk in all steps so far, without zeros. 0 after the last one, and where the
+    /// format does not count.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        match &self.writer {
+            Writer::Native(Some(encoder)) => encoder.totals().data,
+            _ => 0,
+        }
     }
 
     /// After an error: what the stream can still say of it. None where its format cannot, and the

@@ -12,43 +12,96 @@ use crate::sys::uncached::UncachedFile;
 /// Reads on their way at the same time: a device with latency answers them together.
 const LANES: usize = 8;
 
-/// The bytes of each of these stretches.
+/// Reads each of these stretches into `buffer`, whose address is a multiple of [`ALIGNMENT`]: where
+/// in it each of them begins.
 ///
 /// # Errors
-/// The first read that fails.
-pub fn fetch(file: &UncachedFile, spans: &[Span]) -> io::Result<Vec<Bytes>> {
+/// The first read that fails; [`io::ErrorKind::InvalidInput`] where they do not fit.
+pub fn fetch(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> io::Result<Vec<usize>> {
+    let mut places = Places::of(spans, buffer)?;
     // What comes from memory does not come sooner on many threads.
     let cached = |span: &Span| file.is_cached(span.start, span.length);
     if spans.len() <= 1 || spans.iter().all(cached) {
-        return spans.iter().map(|span| read(file, span)).collect();
+        places.read(file)?;
+        return Ok(places.begins);
     }
     let share = spans.len().div_ceil(LANES);
-    let lanes: Vec<io::Result<Vec<Bytes>>> = thread::scope(|scope| {
-        let lanes: io::Result<Vec<_>> = spans
-            .chunks(share)
-            .map(|spans| {
+    thread::scope(|scope| {
+        let lanes: io::Result<Vec<_>> = places
+            .reads
+            .chunks_mut(share)
+            .map(|reads| {
                 thread::Builder::new()
                     .name("fetch".to_owned())
-                    .spawn_scoped(scope, move || {
-                        spans.iter().map(|span| read(file, span)).collect()
-                    })
+                    .spawn_scoped(scope, move || read_all(file, reads))
             })
             .collect();
-        lanes.map(|lanes| {
-            lanes
-                .into_iter()
-                .map(|lane| {
-                    lane.join()
-                        .unwrap_or_else(|_| Err(io::Error::other("a read ended badly")))
-                })
-                .collect()
+        lanes?.into_iter().try_for_each(|lane| {
+            lane.join()
+                .unwrap_or_else(|_| Err(io::Error::other("a read ended badly")))
         })
     })?;
-    let mut all = Vec::with_capacity(spans.len());
-    for lane in lanes {
-        all.extend(lane?);
+    Ok(places.begins)
+}
+
+/// The same without waiting, if all of it is cached.
+pub fn fetch_now(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> Option<Vec<usize>> {
+    let places = Places::of(spans, buffer).ok()?;
+    for (span, room) in places.reads {
+        let lead = lead(span);
+        let length = usize::try_from(span.length).ok()?;
+        if !file.read_now(room.get_mut(lead..lead + length)?, span.start) {
+            return None;
+        }
     }
-    Ok(all)
+    Some(places.begins)
+}
+
+/// Each stretch with the whole blocks of memory that it is read to.
+struct Places<'s, 'b> {
+    reads: Vec<(&'s Span, &'b mut [u8])>,
+    /// Where in all of the memory each stretch begins.
+    begins: Vec<usize>,
+}
+
+impl<'s, 'b> Places<'s, 'b> {
+    fn of(spans: &'s [Span], buffer: &'b mut [u8]) -> io::Result<Places<'s, 'b>> {
+        let mut places = Places {
+            reads: Vec::with_capacity(spans.len()),
+            begins: Vec::with_capacity(spans.len()),
+        };
+        let (mut at, mut rest) = (0, buffer);
+        for span in spans {
+            let room = usize::try_from(span.room()).map_err(io::Error::other)?;
+            let Some((place, more)) = rest.split_at_mut_checked(room) else {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the reads do not fit the buffer",
+                ));
+            };
+            places.reads.push((span, place));
+            places.begins.push(at + lead(span));
+            (at, rest) = (at + room, more);
+        }
+        Ok(places)
+    }
+
+    fn read(&mut self, file: &UncachedFile) -> io::Result<()> {
+        read_all(file, &mut self.reads)
+    }
+}
+
+fn read_all(file: &UncachedFile, reads: &mut [(&Span, &mut [u8])]) -> io::Result<()> {
+    for (span, room) in reads {
+        let length = usize::try_from(span.length).map_err(io::Error::other)?;
+        file.read_at(room, span.start, length)?;
+    }
+    Ok(())
+}
+
+/// Bytes between the beginning of a block and what is wanted of it.
+fn lead(span: &Span) -> usize {
+    usize::try_from(span.start % ALIGNMENT as u64).unwrap_or(0)
 }
 
 /// One stretch, in memory of its own.
@@ -78,12 +131,27 @@ mod tests {
                     length: 1 + at * 17,
                 })
                 .collect();
-            let found = fetch(&file, &spans).unwrap();
-            assert_eq!(found.len(), spans.len());
-            for (span, bytes) in spans.iter().zip(found) {
-                let start = usize::try_from(span.start).unwrap();
-                assert_eq!(bytes, disk[start..start + bytes.len()]);
-                assert_eq!(bytes.len() as u64, span.length);
+            let room: u64 = spans.iter().map(Span::room).sum();
+            let mut buffer = AlignedBuffer::new(usize::try_from(room).unwrap());
+            let check = |buffer: &[u8], found: &[usize]| {
+                assert_eq!(found.len(), spans.len());
+                for (span, at) in spans.iter().zip(found) {
+                    let start = usize::try_from(span.start).unwrap();
+                    let length = usize::try_from(span.length).unwrap();
+                    assert_eq!(buffer[*at..at + length], disk[start..start + length]);
+                }
+            };
+            let found = fetch(&file, &spans, &mut buffer).unwrap();
+            check(&buffer, &found);
+            // Cached, where the file system can tell.
+            std::fs::read(&path).unwrap();
+            buffer.fill(0);
+            if let Some(found) = fetch_now(&file, &spans, &mut buffer) {
+                check(&buffer, &found);
+            }
+            if count > 1 {
+                let short = buffer.len() - ALIGNMENT;
+                assert!(fetch(&file, &spans, &mut buffer[..short]).is_err());
             }
         }
         let past = [
@@ -96,6 +164,8 @@ mod tests {
                 length: 2,
             },
         ];
-        assert!(fetch(&file, &past).is_err());
+        let mut buffer = AlignedBuffer::new(3 * ALIGNMENT);
+        assert!(fetch(&file, &past, &mut buffer).is_err());
+        assert!(fetch_now(&file, &past, &mut buffer).is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! removes files, and this room does so only below `<repository>/CoriolisSnapshots/`.
 
 mod adopt;
+mod buffers;
 mod catalog;
 mod change;
 mod compare;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 
 pub use crate::protocol::Refine;
 pub use adopt::{Orphans, Removed, UnmatchedFolder};
+pub use buffers::{Allowance, Buffer, BufferPool, Share};
 pub use compare::{Comparison, DiskComparison, Method, OnBaseLost, Question};
 pub use create::{Subject, SubjectDisk};
 pub use delta::{Delta, Format};

@@ -16,6 +16,7 @@ pub mod file_system;
 pub mod flock;
 pub mod hole;
 pub mod identity;
+pub mod nowait;
 pub mod occupied;
 pub mod reflink;
 pub mod residency;

@@ -8,7 +8,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::aligned::{ALIGNMENT, AlignedBuffer};
+use super::aligned::ALIGNMENT;
+use super::nowait;
 use super::residency::Residency;
 
 /// A file that is read without a trace in the page cache.
@@ -32,6 +33,8 @@ struct Cached {
     /// The same file without O_DIRECT.
     file: File,
     residency: Residency,
+    /// A read that must not wait has never worked on this file, or the kernel has none.
+    always_waits: AtomicBool,
 }
 
 impl UncachedFile {
@@ -65,7 +68,11 @@ impl UncachedFile {
         // Without these nothing is lost but time.
         let cached = open(0).ok().filter(same).and_then(|file| {
             let residency = Residency::of(&file, metadata.len()).ok()?;
-            Some(Cached { file, residency })
+            Some(Cached {
+                file,
+                residency,
+                always_waits: AtomicBool::new(false),
+            })
         });
         let file = UncachedFile {
             size: metadata.len(),
@@ -94,18 +101,13 @@ impl UncachedFile {
         &self.file
     }
 
-    /// Reads `length` bytes at `offset` (any alignment, inside the file) into `buffer`, and says
-    /// where in the buffer they begin.
+    /// Reads `length` bytes at `offset` (any alignment, inside the file) into `buffer`, whose address
+    /// is a multiple of [`ALIGNMENT`], and says where in the buffer they begin.
     ///
     /// # Errors
     /// EIO and the like; [`io::ErrorKind::UnexpectedEof`] when the file is shorter than it was;
     /// [`io::ErrorKind::InvalidInput`] when the buffer is too small for the aligned read.
-    pub fn read_at(
-        &self,
-        buffer: &mut AlignedBuffer,
-        offset: u64,
-        length: usize,
-    ) -> io::Result<usize> {
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64, length: usize) -> io::Result<usize> {
         let unit = ALIGNMENT as u64;
         let lead = usize::try_from(offset % unit).unwrap_or(0);
         let wanted = lead + length;
@@ -149,6 +151,43 @@ impl UncachedFile {
         })
     }
 
+    /// Whether [`UncachedFile::read_now`] is likely to read this stretch.
+    #[must_use]
+    pub fn comes_now(&self, offset: u64, length: usize) -> bool {
+        self.cached.as_ref().is_some_and(|cached| {
+            !cached.always_waits.load(Ordering::Relaxed)
+                && cached.residency.is_cached(offset, length)
+        })
+    }
+
+    /// Fills the buffer, if all of it is cached and comes without waiting; never touches a device,
+    /// so it may be called where nothing may block. What the buffer holds otherwise is of no use.
+    pub fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let Some(cached) = self
+            .cached
+            .as_ref()
+            .filter(|_| self.comes_now(offset, buffer.len()))
+        else {
+            return false;
+        };
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let at = offset + filled as u64;
+            match nowait::read_cached(&cached.file, &mut buffer[filled..], at) {
+                Ok(0) => return false,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    if nowait::is_unsupported(&error) {
+                        cached.always_waits.store(true, Ordering::Relaxed);
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
     /// Fills the buffer, if all of it is cached.
     fn read_cached(&self, buffer: &mut [u8], offset: u64) -> bool {
         self.cached.as_ref().is_some_and(|cached| {
@@ -186,6 +225,7 @@ impl Drop for UncachedFile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::aligned::AlignedBuffer;
     use super::*;
 
     #[test]
@@ -214,6 +254,38 @@ mod tests {
             }
             let error = file.read_at(&mut buffer, 50_000, 2).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            assert!(!file.read_now(&mut buffer[..2], 50_000));
         }
+    }
+
+    #[test]
+    fn what_is_cached_comes_at_once_and_nothing_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let bytes: Vec<u8> = (0..3_000_001_u32).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        File::open(&path).unwrap().sync_all().unwrap();
+        let file = UncachedFile::open(&path).unwrap();
+        std::fs::read(&path).unwrap();
+        let mut buffer = AlignedBuffer::new(1 << 20);
+        let now = file.read_now(&mut buffer[..777_777], 1_234_567);
+        let waits = file.cached.as_ref().unwrap();
+        assert_ne!(now, waits.always_waits.load(Ordering::Relaxed));
+        if now {
+            assert_eq!(buffer[..777_777], bytes[1_234_567..1_234_567 + 777_777]);
+        }
+        advise(&file.file, 0, 0, libc::POSIX_FADV_DONTNEED);
+        assert!(!file.is_cached(1_234_567, 777_777));
+        assert!(!file.read_now(&mut buffer[..777_777], 1_234_567));
+        assert!(
+            !file.is_cached(1_234_567, 1),
+            "looking has brought it there"
+        );
+        // A kernel, or a file system, that cannot: remembered, and read the other way.
+        std::fs::read(&path).unwrap();
+        waits.always_waits.store(true, Ordering::Relaxed);
+        assert!(!file.read_now(&mut buffer[..10], 0));
+        let at = file.read_at(&mut buffer, 5, 10).unwrap();
+        assert_eq!(buffer[at..at + 10], bytes[5..15]);
     }
 }

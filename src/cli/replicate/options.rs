@@ -59,7 +59,8 @@ pub struct ReplicateOptions {
     /// Whether all disks are to be of one moment.
     #[arg(long, value_enum)]
     consistency: Option<ConsistencyName>,
-    /// How the bytes travel: none, lz4, zstd.
+    /// How the bytes travel: none, lz4, zstd, or auto: packed as long as the link is what takes
+    /// the time.
     #[arg(long, default_value = "none", value_parser = compression)]
     compression: Compression,
     /// Whether bytes are compared inside of what the maps name: none, auto, 4096.

@@ -35,7 +35,8 @@ pub struct DownloadOptions {
     /// Only this disk; may be repeated.
     #[arg(long = "disk", value_name = "NAME")]
     disks: Vec<String>,
-    /// How the bytes travel: none, lz4, zstd.
+    /// How the bytes travel: none, lz4, zstd, or auto: packed as long as the link is what takes
+    /// the time.
     #[arg(long, default_value = "none", value_parser = compression)]
     compression: Compression,
     /// Whether bytes are compared inside of what the maps name: none, auto, 4096.

@@ -57,6 +57,18 @@ impl Encoder {
         self.packs = on;
     }
 
+    /// Whether it tries to make data smaller, which takes time.
+    #[must_use]
+    pub fn packs(&self) -> bool {
+        self.packs && !matches!(self.packer, Packer::None)
+    }
+
+    /// What it has written so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
     /// Bytes of the disk: 1 to [`MAX_DATA`].
     ///
     /// # Errors

@@ -8,7 +8,9 @@ use std::thread;
 
 use coriolis_ovm_exporter::config;
 use coriolis_ovm_exporter::protocol::delta::Compression;
-use coriolis_ovm_exporter::snapshots::{Delta, Format, Question, Refine, Snapshot, Walk};
+use coriolis_ovm_exporter::snapshots::{
+    BufferPool, Delta, Format, Question, Refine, Snapshot, Walk,
+};
 use coriolis_ovm_exporter::sys::aligned::AlignedBuffer;
 use rand::{Rng as _, RngExt as _};
 
@@ -38,7 +40,12 @@ fn walk(house: &House, base: &Snapshot, now: &Snapshot, refine: Refine, from: u6
 
 /// The delta of a walk, made by the library.
 fn delta(walk: Walk) -> Vec<u8> {
-    let mut delta = Delta::new(walk, Format::Native(Compression::None)).unwrap();
+    let mut delta = Delta::new(
+        walk,
+        Format::Native(Compression::None),
+        BufferPool::default().join(),
+    )
+    .unwrap();
     let mut stream = Vec::new();
     while let Some(pieces) = delta.step().unwrap() {
         for piece in pieces {

@@ -78,7 +78,7 @@ async fn pair(scene: &Scene, now: &Taken, replica: &[u8], query: &str, random: &
     } else {
         assert_eq!(chunks, one);
     }
-    let compression = ["none", "zstd", "lz4"][random.random_range(0..3)];
+    let compression = ["none", "zstd", "lz4", "auto"][random.random_range(0..4)];
     let stream = scene
         .delta(now, &format!("{query}&compression={compression}"))
         .await;

@@ -47,7 +47,8 @@ fn compression() -> impl Strategy<Value = Compression> {
     prop_oneof![
         Just(Compression::None),
         Just(Compression::Zstd),
-        Just(Compression::Lz4)
+        Just(Compression::Lz4),
+        Just(Compression::Auto)
     ]
 }
 
