@@ -311,10 +311,18 @@ impl Shelf {
     }
 
     fn furnish(&self, hidden: &Path, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
-        replace(hidden, manifest::FILE_NAME, manifest, faults)?;
-        // Written now, while there is room: a full file system must still be able to say
-        // "deleting", which takes no more than a rename then.
-        replace(hidden, TOMBSTONE, &manifest.deleting(), faults)?;
+        // The tombstone is written now, while there is room: a full file system must still be able to
+        // say "deleting", which takes no more than a rename then.
+        for (name, content) in [
+            (manifest::FILE_NAME, manifest),
+            (TOMBSTONE, &manifest.deleting()),
+        ] {
+            let written = durable::write_beside(hidden, name, &content.to_bytes())?;
+            faults.pass(Point::ManifestBeside);
+            written.rename()?;
+            faults.pass(Point::ManifestPlaced);
+        }
+        durable::sync_directory(hidden)?;
         fs::rename(hidden, self.directory(manifest.id))?;
         faults.pass(Point::DirectoryNamed);
         durable::sync_directory(&self.root)

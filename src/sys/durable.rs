@@ -65,11 +65,19 @@ impl Beside {
     /// # Errors
     /// The kernel's; the old content is still there where the rename fails.
     pub fn put_in_place(self) -> io::Result<()> {
+        let directory = self.directory.clone();
+        self.rename()?;
+        sync_directory(&directory)
+    }
+
+    /// The same before it is durable: [`sync_directory`] makes it that, for several at once.
+    ///
+    /// # Errors
+    /// The kernel's; the old content is still there then.
+    pub fn rename(self) -> io::Result<()> {
         let temporary = self.directory.join(temporary(&self.name));
-        if let Err(error) = fs::rename(&temporary, self.directory.join(&self.name)) {
+        fs::rename(&temporary, self.directory.join(&self.name)).inspect_err(|_| {
             let _ = fs::remove_file(&temporary);
-            return Err(error);
-        }
-        sync_directory(&self.directory)
+        })
     }
 }
