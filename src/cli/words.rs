@@ -23,23 +23,9 @@ pub fn placed(text: &str) -> Result<(String, std::path::PathBuf), String> {
     }
 }
 
-/// A disk's name as the name of a file; None where it would lead elsewhere.
-pub fn file_name(disk: &str) -> Option<&str> {
-    let leads_elsewhere = matches!(disk, "" | "." | "..") || disk.contains(['/', '\0']);
-    (!leads_elsewhere).then_some(disk)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_disks_name_stays_in_its_folder() {
-        for name in ["", ".", "..", "a/b", "/etc/passwd", "../a", "a/"] {
-            assert_eq!(file_name(name), None, "{name}");
-        }
-        assert_eq!(file_name("..a b.img"), Some("..a b.img"));
-    }
 
     #[test]
     fn a_place_needs_both_sides() {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::half_applied::{Deed, Mark};
 use crate::cli::patience::Patience;
 use crate::cli::progress::{Progress, clock};
-use crate::cli::words::{compression, file_name, refine};
+use crate::cli::words::{compression, refine};
 use crate::cli::{say, size, subject};
 use crate::client::target::{self, RawFile, Target, TargetOptions};
 use crate::client::{Client, ClientError, Comparison, DeltaStream, DiskOf};
@@ -92,7 +92,7 @@ pub async fn run(client: &Client, options: &DownloadOptions, quiet: bool) -> any
     let folder = &options.out_dir;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for disk in disks {
-        let Some(name) = file_name(disk) else {
+        let Ok(name) = target::file_name(disk) else {
             bail!("{disk:?} cannot be the name of a file; use `ovm-exporter replicate --disk`");
         };
         let download = Download {

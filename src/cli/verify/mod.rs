@@ -13,11 +13,11 @@ use serde_json::json;
 
 use super::arguments::Common;
 use super::output::{Cell, Listing, ReaderGone};
-use super::words::{file_name, placed};
+use super::words::placed;
 use super::{say, subject};
 use crate::client::Client;
 use crate::client::replicate::{self, Verification};
-use crate::client::target::Target;
+use crate::client::target::{self, Target};
 use read_only::ReadOnly;
 
 /// Options of `verify`.
@@ -57,7 +57,7 @@ pub async fn run(
     let mut targets: Vec<(String, Arc<dyn Target>)> = Vec::new();
     let mut lengths = Vec::new();
     for disk in subject.chosen(&wanted)? {
-        let beside = || Some(options.from.as_ref()?.join(file_name(disk)?));
+        let beside = || Some(options.from.as_ref()?.join(target::file_name(disk).ok()?));
         let path = named.get(disk).map(|path| (*path).clone()).or_else(beside);
         let path = path.with_context(|| format!("where is {disk:?}? Give --disk NAME=PATH"))?;
         let target = ReadOnly::open(&path)?;

@@ -61,7 +61,14 @@ mod tests {
 
     #[test]
     fn a_disks_name_does_not_lead_elsewhere() {
-        for name in ["System.img", "a b", ".hidden", "ü#?%", "a.partial"] {
+        for name in [
+            "System.img",
+            "a b",
+            "..a b.img",
+            ".hidden",
+            "ü#?%",
+            "a.partial",
+        ] {
             assert_eq!(file_name(name).unwrap(), name);
         }
         for name in [
