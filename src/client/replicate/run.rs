@@ -185,11 +185,12 @@ impl Run {
             None => {
                 // No release writes before it knows its snapshot. Whoever did has written anything.
                 let reason = "it was written to by a run that knew no snapshot";
-                let change = self.journal.change(|state| state.distrust_dirty(reason));
-                change.await?;
                 // Whatever it has made is no longer of now.
                 let now = Timestamp::now();
-                let change = self.journal.change(|state| state.lose_request(now));
+                let change = self.journal.change(|state| {
+                    state.distrust_dirty(reason);
+                    state.lose_request(now);
+                });
                 change.await?;
                 Ok(Begin::Nothing)
             }
