@@ -4,7 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::endpoints::Endpoints;
-use super::run::{DROP_PATIENCE, Run};
+use super::past::DROP_PATIENCE;
+use super::run::Run;
 use super::{ReplicaState, ReplicateError};
 use crate::protocol::{SnapshotEntry, SnapshotState};
 
