@@ -50,16 +50,22 @@ pub async fn begin(clients: &[Client], options: &ReplicateOptions) -> anyhow::Re
     Ok(SharedState(Arc::new(state)))
 }
 
-/// The first answer that is one.
+/// The machine as the first node that sees it tells of it: a node may have started without its
+/// repositories, and then it sees none.
 async fn look(clients: &[Client], vm: &str) -> Result<Vm, ClientError> {
     let mut patience = Patience::default();
     loop {
         let mut failed = ClientError::Io(io::Error::other("there is no node to ask"));
+        let mut refused = None;
         for client in clients {
             match client.vm(vm).await {
+                Ok(found) => return Ok(found),
                 Err(error) if error.is_transient() => failed = error,
-                answer => return answer,
+                Err(error) => refused = refused.or(Some(error)),
             }
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
         }
         patience.wait(failed).await?;
     }

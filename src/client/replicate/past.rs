@@ -115,7 +115,11 @@ impl Run {
             let deleted = endpoints
                 .ask_for(patience, &what, |client| {
                     let vm = self.vm.clone();
-                    async move { client.delete_snapshot(&vm, id).await }
+                    async move {
+                        // A node that has started without its repositories calls all of them gone.
+                        client.vm(&vm).await?;
+                        client.delete_snapshot(&vm, id).await
+                    }
                 })
                 .await;
             match deleted {

@@ -10,6 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use super::super::replicate::hostile::StandIn;
+use super::super::support::neighbour::Neighbour;
 use super::super::support::wait;
 use super::command::{Desk, Ran};
 use super::middle::{Cut, Middle};
@@ -160,6 +162,19 @@ async fn one_machine_has_one_state_and_its_files_are_no_other_replicas() {
     let line = replicate(&desk, &other.id, &[]).failed();
     assert!(line.contains("--overwrite"), "{line}");
     replicate(&desk, &other.id, &["--overwrite"]).json();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_only_the_second_node_sees_is_found() {
+    let desk = Desk::set().await;
+    let blind = Neighbour::without_repositories(&desk.node);
+    let endpoints = format!("https://{},{}", blind.address(), desk.node.endpoint());
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = desk.command_at(&endpoints);
+    command.args(["replicate", &desk.machine.id, "-q", "-f", "json", "--to"]);
+    let ran = Ran::of(command.arg(folder.path()).output().unwrap());
+    let outcome = ran.json();
+    assert_is(&desk, folder.path(), text(&outcome["snapshot"]));
 }
 
 /// The command as it goes on and on.

@@ -63,6 +63,22 @@ async fn one_of_two_nodes_dies_on_the_way() {
     assert!(share(&living).unwrap().covered > 48 * MIB);
 }
 
+/// It says of every snapshot that it is gone, and nothing may be left for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_started_without_its_repositories_is_not_believed() {
+    let scene = Scene::with_disk(2 * MIB).await;
+    scene.run().await;
+    let neighbour = Neighbour::without_repositories(&scene.node);
+    let blind = neighbour.client(&scene.node).await;
+    scene.write(0, 0, &[1; 4096]);
+    let half = scene.run_until_written().await;
+    let run = scene.replication_from(blind).from(scene.client.clone());
+    let outcome = run.run().await.unwrap();
+    assert_eq!(outcome.finished, Some(half));
+    assert_eq!(outcome.disks[0].how, How::Incremental);
+    scene.check(&outcome).await;
+}
+
 /// A node that does not have the base, beside one that has it: nothing is mixed up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_base_that_only_one_node_has() {
