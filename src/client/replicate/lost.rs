@@ -91,7 +91,7 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use uuid::Uuid;
 
@@ -127,6 +127,7 @@ mod tests {
             },
             snapshot: None,
             dirty: BTreeSet::new(),
+            seen: BTreeMap::new(),
         });
         state.lose_request(now);
         assert_eq!(state.pending, None);
@@ -151,6 +152,29 @@ mod tests {
         assert_eq!(serde_json::from_str::<ReplicaState>(&json).unwrap(), state);
         state.drop_found(&[], now + KEPT);
         assert!(state.lost_keys.is_empty());
+    }
+
+    #[test]
+    fn what_the_replica_holds_or_is_to_hold_is_not_dropped() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut state = ReplicaState::new("vm");
+        for key in ["base", "pending", "neither"] {
+            lose(&mut state, key, now);
+        }
+        state.base = Some(Uuid::from_u128(1));
+        state.pending = Some(Pending {
+            request: SnapshotRequest::default(),
+            snapshot: Some(Uuid::from_u128(2)),
+            dirty: BTreeSet::new(),
+            seen: BTreeMap::new(),
+        });
+        let found = [
+            entry(1, "base", SnapshotState::Ready),
+            entry(2, "pending", SnapshotState::Ready),
+            entry(3, "neither", SnapshotState::Ready),
+        ];
+        state.drop_found(&found, now);
+        assert_eq!(state.to_drop, BTreeSet::from([Uuid::from_u128(3)]));
     }
 
     #[test]

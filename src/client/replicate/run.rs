@@ -18,6 +18,7 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::replication::Opener;
 use super::stop::Stop;
+use super::watch::Watch;
 use super::{
     Cancellation, DiskOutcome, Event, How, Outcome, Pending, ReplicateError, Replication,
     StateStore,
@@ -172,6 +173,7 @@ impl Run {
             request: request.clone(),
             snapshot: None,
             dirty: BTreeSet::new(),
+            seen: BTreeMap::new(),
         };
         let change = self.journal.change(|state| state.pending = Some(pending));
         change.await?;
@@ -240,6 +242,7 @@ impl Run {
                 goal.prepare().await?;
             }
         }
+        let mut watch = Watch::over(&goals);
         let turns = Arc::new(Semaphore::new(self.options.parallel_disks));
         let mut at_work = JoinSet::new();
         for goal in goals {
@@ -256,7 +259,17 @@ impl Run {
         let mut outcomes = Vec::new();
         let mut known = BTreeMap::new();
         let mut failed: Option<ReplicateError> = None;
-        while let Some(done) = at_work.join_next().await {
+        loop {
+            let done = tokio::select! {
+                done = at_work.join_next() => done,
+                () = watch.is_due() => {
+                    watch.look(&self.journal).await;
+                    continue;
+                }
+            };
+            let Some(done) = done else {
+                break;
+            };
             match done {
                 Ok(Ok((outcome, state))) => {
                     known.insert(outcome.name.clone(), state);
@@ -275,10 +288,11 @@ impl Run {
                 }
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        let ended = failed.map_or_else(|| self.stop.check(), Err);
+        if ended.is_err() {
+            watch.look(&self.journal).await;
         }
-        self.stop.check()?;
+        ended?;
         let id = snapshot.id;
         self.journal
             .change(|state| state.advance(id, known))

@@ -292,6 +292,7 @@ fn save_pending(scene: &Scene, request: &SnapshotRequest, snapshot: Option<Uuid>
         request: request.clone(),
         snapshot,
         dirty: [].into(),
+        seen: [].into(),
     });
     file.save(&state).unwrap();
 }
