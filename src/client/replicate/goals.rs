@@ -128,7 +128,13 @@ impl Run {
                 });
             }
             let is_blank = facts.size == 0 || target.zeroed();
-            if !is_blank && !self.options.overwrite && !state.owns(&name) {
+            let known = state.disks.get(&disk).filter(|known| known.target == name);
+            let is_another = known
+                .and_then(|known| known.fingerprint.as_ref())
+                .zip(facts.fingerprint.as_ref())
+                .is_some_and(|(left, found)| left.is_another_device(found));
+            let is_ours = state.owns(&name) && !is_another;
+            if !is_blank && !self.options.overwrite && !is_ours {
                 return Err(ReplicateError::Occupied { disk, target: name });
             }
         }

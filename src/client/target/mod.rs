@@ -26,6 +26,7 @@
 mod block_device;
 mod failure;
 mod fingerprint;
+mod hardware;
 mod memory;
 mod opening;
 mod place;
