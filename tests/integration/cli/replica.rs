@@ -93,6 +93,20 @@ async fn a_replica_is_made_kept_and_compared() {
     let ran = desk.run(&verify);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("bytes, the disk has"), "{ran:?}");
+    // What was mistyped is not left out.
+    for (place, said) in [("nonsense", "nonsense"), (name.as_str(), "give it once")] {
+        let place = format!("{place}={}", file.display());
+        let disks = ["--disk", &place, "--disk", &place];
+        let disks = if said == "nonsense" {
+            &disks[..2]
+        } else {
+            &disks[..]
+        };
+        let line = desk.run(&[&verify[..], disks].concat()).failed();
+        assert!(line.contains(said), "{line}");
+        let line = desk.run(&[&replicate[..], disks].concat()).failed();
+        assert!(line.contains(said), "{line}");
+    }
     // Looking for a replica does not make one.
     fs::remove_file(&file).unwrap();
     let line = desk.run(&[&verify[..], &["-q"]].concat()).failed();
