@@ -73,13 +73,17 @@ impl RawFile {
             return Err(invalid(format!("{name}: it has just become another file")));
         }
         let is_empty = found.len() == 0;
-        Ok(RawFile {
+        let file = RawFile {
             name,
             path,
             locked,
             state: State::new(found.len(), is_empty),
             is_new: AtomicBool::new(is_empty),
-        })
+        };
+        // Whoever had it before us may have given it another name.
+        file.is_still_there()
+            .map_err(|error| file.failed("lock it", error))?;
+        Ok(file)
     }
 
     fn file(&self) -> &File {
@@ -115,7 +119,7 @@ impl RawFile {
             Ok(found) if (found.dev(), found.ino()) == (ours.dev(), ours.ino()) => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Err(io::Error::other(
-                "it was removed, or another file was put in its place, while it was written",
+                "it was removed, or another file was put in its place, meanwhile",
             )),
         }
     }
