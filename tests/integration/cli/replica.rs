@@ -139,6 +139,29 @@ async fn disks_go_where_they_are_told_and_a_dead_node_is_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_the_machine_has_lost_may_still_be_named() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let names = desk.disk_names();
+    let place = format!("{}={}", names[1], folder.path().join("raw").display());
+    let to = folder.path().to_str().unwrap();
+    let id = &desk.machine.id;
+    let replicate = || desk.run(&["replicate", id, "--to", to, "--disk", &place, "-f", "json"]);
+    replicate().json();
+    let text = format!(
+        "name = '{id}'\ndisk = ['file:{},xvda,w']\n",
+        desk.machine.disks[0].display()
+    );
+    desk.node.vm_cfg(0, id, &text);
+    let outcome = replicate().json();
+    assert_eq!(outcome["forgotten"], json!([names[1]]), "{outcome}");
+    // Of which nothing is known any more.
+    let ran = replicate();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains(&names[1]), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_machine_has_one_state_and_its_files_are_no_other_replicas() {
     let mut desk = Desk::set().await;
     let other = desk.node.machine(0, 2, &[1 << 20]);
@@ -314,6 +337,38 @@ async fn a_signal_in_the_middle_leaves_what_the_next_run_goes_on_from() {
         .json();
     assert!(outcome["finished"].is_string(), "{outcome}");
     assert_is(&desk, &to, text(&outcome["snapshot"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_command_that_waits_for_a_node() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    // One takes connections and says nothing, the other does not find the machine for now.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = StandIn::of(&desk.node, |asked, body| {
+        if asked.starts_with("/api/v1/vms") {
+            return Err(503);
+        }
+        Ok(body)
+    })
+    .await;
+    let silent_endpoint = format!("https://{}", silent.local_addr().unwrap());
+    for (endpoint, name) in [(silent_endpoint, "silent"), (busy.endpoint(), "busy")] {
+        let mut running = Running::start(&desk, &endpoint, &folder.path().join(name), &[]);
+        if name == "silent" {
+            silent.accept().map(std::mem::forget).unwrap();
+        } else {
+            wait::until("it is told to wait", || running.said().contains("again in"));
+        }
+        let id = i32::try_from(running.child.id()).unwrap();
+        kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+        let mut code = None;
+        wait::until("it ends", || {
+            code = running.child.try_wait().unwrap();
+            code.is_some()
+        });
+        assert_eq!(code.unwrap().code(), Some(143), "{}", running.said());
+    }
 }
 
 fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {

@@ -50,6 +50,7 @@ async fn a_file_restored_from_a_backup_is_not_taken_for_the_base() {
         (0, "into the same file"),
         (MIB, "times and all"),
         (2 * MIB, "as another file"),
+        (3 * MIB, "with the times of what was there"),
     ] {
         must(
             "cp",
@@ -62,6 +63,10 @@ async fn a_file_restored_from_a_backup_is_not_taken_for_the_base() {
         match restore {
             "into the same file" => must("cp", &[from, to]),
             "times and all" => must("cp", &["-a", from, to]),
+            "with the times of what was there" => {
+                must("touch", &["-r", to, from]);
+                must("cp", &["-a", from, to])
+            }
             _ => must("cp", &["-a", "--remove-destination", from, to]),
         };
         let outcome = run_in(&scene, &folder).await;
