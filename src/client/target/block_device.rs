@@ -10,7 +10,7 @@ use super::state::State;
 use super::users::users;
 use super::{Fingerprint, Target, failure};
 use crate::protocol::digest::{Algorithm, BlockDigests};
-use crate::sys::{block_device, hole};
+use crate::sys::{block_device, hole, page_cache};
 
 /// So much is zeroed by one call: a device without a command for it takes its time, and others'
 /// writes wait for the call. A multiple of every sector and page.
@@ -166,6 +166,11 @@ impl Target for BlockDevice {
         self.device
             .read_exact_at(buffer, offset)
             .map_err(|error| self.failed(format!("read {length} bytes at {offset}"), error))
+    }
+
+    fn forget_copies(&self) -> io::Result<()> {
+        page_cache::drop_clean(&self.device)
+            .map_err(|error| self.failed("read it anew".to_owned(), error))
     }
 
     fn readable(&self) -> bool {

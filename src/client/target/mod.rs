@@ -101,6 +101,15 @@ pub trait Target: Send + Sync {
         Err(failure::unreadable(&self.name()))
     }
 
+    /// Before it is compared with a snapshot: what is read after that comes from where it is kept,
+    /// not from a copy in memory, which may tell of writes that were lost.
+    ///
+    /// # Errors
+    /// What keeps it from being so.
+    fn forget_copies(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Whether [`Target::read_at`] works.
     fn readable(&self) -> bool {
         false

@@ -11,7 +11,7 @@ use super::state::State;
 use super::{Fingerprint, Target};
 use crate::sys::durable::sync_directory;
 use crate::sys::flock::Flock;
-use crate::sys::hole;
+use crate::sys::{hole, page_cache};
 
 /// A regular file, byte by byte the disk, kept sparse: zeros become holes where its file system has
 /// them, and are written where it has not.
@@ -188,6 +188,10 @@ impl Target for RawFile {
         self.file()
             .read_exact_at(buffer, offset)
             .map_err(|error| self.failed(format!("read {length} bytes at {offset}"), error))
+    }
+
+    fn forget_copies(&self) -> io::Result<()> {
+        page_cache::drop_clean(self.file()).map_err(|error| self.failed("read it anew", error))
     }
 
     fn readable(&self) -> bool {
