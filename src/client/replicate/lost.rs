@@ -69,8 +69,13 @@ impl Run {
         let what = "look for the snapshot of a request whose answer never came";
         let patience = DROP_PATIENCE.min(self.options.patience);
         let listed = endpoints
-            .ask_for(patience, what, |client| async move {
-                client.all_snapshots(false).await
+            .ask_for(patience, what, |client| {
+                let vm = self.vm.clone();
+                async move {
+                    // A node that does not see the machine does not see its snapshots either.
+                    client.vm(&vm).await?;
+                    client.all_snapshots(false).await
+                }
             })
             .await;
         match listed {

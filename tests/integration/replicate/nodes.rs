@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use coriolis_ovm_exporter::client::replicate::{Event, How};
+use coriolis_ovm_exporter::client::replicate::{Event, How, StateFile, StateStore as _};
+use coriolis_ovm_exporter::protocol::SnapshotRequest;
+use jiff::Timestamp;
 
 use super::super::support::neighbour::Neighbour;
-use super::scene::{MIB, Scene};
+use super::scene::{MIB, Scene, VM};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_share_one_disk() {
@@ -76,6 +78,19 @@ async fn a_node_that_started_without_its_repositories_is_not_believed() {
     let outcome = run.run().await.unwrap();
     assert_eq!(outcome.finished, Some(half));
     assert_eq!(outcome.disks[0].how, How::Incremental);
+    scene.check(&outcome).await;
+    // Nor is it asked for what a lost request has made.
+    let request: SnapshotRequest = serde_json::from_str(r#"{"idempotency_key": "k"}"#).unwrap();
+    let lost = scene.client.create_snapshot_with(VM, &request).await;
+    let file = StateFile::open(scene.state_path()).unwrap();
+    let mut state = file.load().unwrap().unwrap();
+    state.lost_keys.insert("k".to_owned(), Timestamp::now());
+    file.save(&state).unwrap();
+    drop(file);
+    let blind = neighbour.client(&scene.node).await;
+    let run = scene.replication_from(blind).from(scene.client.clone());
+    let outcome = run.run().await.unwrap();
+    assert!(outcome.dropped.contains(&lost.unwrap().id));
     scene.check(&outcome).await;
 }
 
