@@ -162,38 +162,6 @@ fn a_disk_larger_than_any_file_is_refused_in_words() {
     );
 }
 
-/// A complete download gets its name while the next one waits for the file.
-#[test]
-fn a_file_that_has_got_another_name_before_it_could_be_locked_is_let_go_of() {
-    let folder = folder();
-    let (path, done) = (folder.path().join(".a.partial"), folder.path().join("a"));
-    let ours = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
-    let end = std::time::Instant::now() + std::time::Duration::from_millis(500);
-    let taker = std::thread::spawn({
-        let (path, done) = (path.clone(), done.clone());
-        move || {
-            while std::time::Instant::now() < end {
-                let Ok(file) = RawFile::open(&path) else {
-                    continue;
-                };
-                let _ = fs::rename(&path, &done);
-                drop(file);
-            }
-        }
-    });
-    let mut taken = 0;
-    while !taker.is_finished() {
-        if let Ok(file) = RawFile::open(&path) {
-            let it_is = file.fingerprint().unwrap().unwrap();
-            let there = fs::metadata(&path).unwrap();
-            assert_eq!(it_is.identity, Fingerprint::of(&there).identity);
-            taken += 1;
-        }
-    }
-    taker.join().unwrap();
-    println!("taken {taken} times; {:?}", ours(&done));
-}
-
 #[test]
 fn nothing_is_written_behind_the_disk() {
     let folder = folder();

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -343,8 +345,17 @@ async fn a_signal_in_the_middle_leaves_what_the_next_run_goes_on_from() {
 async fn a_signal_ends_a_command_that_waits_for_a_node() {
     let desk = Desk::set().await;
     let folder = tempfile::tempdir().unwrap();
-    // One takes connections and says nothing, the other does not find the machine for now.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // One does not answer to a log-in, the other does not find the machine for now.
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let asked = Arc::new(AtomicBool::new(false));
+    let is_asked = Arc::clone(&asked);
+    let hangs = StandIn::of(&desk.node, move |_, body| {
+        asked.store(true, SeqCst);
+        let _ = released.lock().unwrap().recv();
+        Ok(body)
+    })
+    .await;
     let busy = StandIn::of(&desk.node, |asked, body| {
         if asked.starts_with("/api/v1/vms") {
             return Err(503);
@@ -352,14 +363,15 @@ async fn a_signal_ends_a_command_that_waits_for_a_node() {
         Ok(body)
     })
     .await;
-    let silent_endpoint = format!("https://{}", silent.local_addr().unwrap());
-    for (endpoint, name) in [(silent_endpoint, "silent"), (busy.endpoint(), "busy")] {
+    for (endpoint, name) in [(hangs.endpoint(), "hangs"), (busy.endpoint(), "busy")] {
         let mut running = Running::start(&desk, &endpoint, &folder.path().join(name), &[]);
-        if name == "silent" {
-            silent.accept().map(std::mem::forget).unwrap();
-        } else {
-            wait::until("it is told to wait", || running.said().contains("again in"));
-        }
+        wait::until("it waits", || {
+            if name == "hangs" {
+                is_asked.load(SeqCst)
+            } else {
+                running.said().contains("again in")
+            }
+        });
         let id = i32::try_from(running.child.id()).unwrap();
         kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
         let mut code = None;
@@ -369,6 +381,7 @@ async fn a_signal_ends_a_command_that_waits_for_a_node() {
         });
         assert_eq!(code.unwrap().code(), Some(143), "{}", running.said());
     }
+    drop(release);
 }
 
 fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {
