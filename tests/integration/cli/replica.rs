@@ -109,6 +109,19 @@ async fn a_replica_is_made_kept_and_compared() {
         let line = desk.run(&[&replicate[..], disks].concat()).failed();
         assert!(line.contains(said), "{line}");
     }
+    // To have compared nothing is no success.
+    let stand_in = StandIn::of(&desk.node, |asked, body| {
+        if !asked.starts_with("/api/v1/snapshots") {
+            return Ok(body);
+        }
+        let mut all: Value = serde_json::from_slice(&body).unwrap();
+        all[0]["disks"] = json!([]);
+        Ok(all.to_string().into_bytes())
+    })
+    .await;
+    let mut command = desk.command_at(&stand_in.endpoint());
+    let line = Ran::of(command.args(verify).output().unwrap()).failed();
+    assert!(line.contains("nothing to compare"), "{line}");
     // Looking for a replica does not make one.
     fs::remove_file(&file).unwrap();
     let line = desk.run(&[&verify[..], &["-q"]].concat()).failed();
