@@ -1,5 +1,10 @@
 //! Words on the command line that have one meaning everywhere.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::bail;
+
 use crate::protocol::Refine;
 use crate::protocol::delta::Compression;
 
@@ -14,7 +19,7 @@ pub fn compression(text: &str) -> Result<Compression, String> {
 }
 
 /// Reads `NAME=PATH`.
-pub fn placed(text: &str) -> Result<(String, std::path::PathBuf), String> {
+pub fn placed(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => {
             Ok((name.to_owned(), path.into()))
@@ -23,23 +28,24 @@ pub fn placed(text: &str) -> Result<(String, std::path::PathBuf), String> {
     }
 }
 
-/// A disk's name as the name of a file; None where it would lead elsewhere.
-pub fn file_name(disk: &str) -> Option<&str> {
-    let leads_elsewhere = matches!(disk, "" | "." | "..") || disk.contains(['/', '\0']);
-    (!leads_elsewhere).then_some(disk)
+/// Where each disk is that was given so.
+///
+/// # Errors
+/// For a disk that was given twice.
+pub fn each_once(given: &[(String, PathBuf)]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut places = BTreeMap::new();
+    for (name, path) in given {
+        if let Some(other) = places.insert(name.clone(), path.clone()) {
+            let (one, other) = (other.display(), path.display());
+            bail!("--disk {name}: it is said to be at {one} and at {other}; give it once");
+        }
+    }
+    Ok(places)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_disks_name_stays_in_its_folder() {
-        for name in ["", ".", "..", "a/b", "/etc/passwd", "../a", "a/"] {
-            assert_eq!(file_name(name), None, "{name}");
-        }
-        assert_eq!(file_name("..a b.img"), Some("..a b.img"));
-    }
 
     #[test]
     fn a_place_needs_both_sides() {
@@ -50,5 +56,13 @@ mod tests {
         for bad in ["a.img", "=/dev/sdb", "a.img="] {
             assert!(placed(bad).is_err());
         }
+    }
+
+    #[test]
+    fn a_disk_has_one_place() {
+        let given = ["a=/x", "b=/x", "a=/y"].map(|text| placed(text).unwrap());
+        assert_eq!(each_once(&given[..2]).unwrap().len(), 2);
+        let error = each_once(&given).unwrap_err().to_string();
+        assert!(error.contains("/x") && error.contains("/y"), "{error}");
     }
 }

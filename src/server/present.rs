@@ -206,21 +206,11 @@ pub(super) fn entry(
 /// A folder that is named like a snapshot and is none, in the list of all.
 pub(super) fn unmatched_entry(folder: &UnmatchedFolder) -> protocol::SnapshotEntry {
     protocol::SnapshotEntry {
-        id: folder.id,
-        vm_id: None,
         state: protocol::SnapshotState::Unmatched,
         reason: Some(format!("{}: {}", folder.path.display(), folder.reason)),
-        created_at: None,
-        age_seconds: None,
-        label: None,
-        expires_at: None,
-        consistency: protocol::Consistency::None,
-        adopted: false,
-        node: None,
         disks: folder.files.clone(),
         size: folder.size,
-        exclusive_bytes: None,
-        idempotency_key: None,
+        ..entry_without_manifest(folder.id)
     }
 }
 
@@ -228,10 +218,19 @@ pub(super) fn unmatched_entry(folder: &UnmatchedFolder) -> protocol::SnapshotEnt
 pub(super) fn unreadable_entry(snapshot: &UnreadableSnapshot) -> protocol::SnapshotEntry {
     let directory = snapshot.directory.display();
     protocol::SnapshotEntry {
-        id: snapshot.id,
         vm_id: snapshot.vm_id.clone(),
-        state: protocol::SnapshotState::Unreadable,
         reason: Some(format!("{directory}: {}", snapshot.reason)),
+        ..entry_without_manifest(snapshot.id)
+    }
+}
+
+/// What can be said of a folder by its name alone.
+fn entry_without_manifest(id: Uuid) -> protocol::SnapshotEntry {
+    protocol::SnapshotEntry {
+        id,
+        vm_id: None,
+        state: protocol::SnapshotState::Unreadable,
+        reason: None,
         created_at: None,
         age_seconds: None,
         label: None,

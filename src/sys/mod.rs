@@ -18,6 +18,7 @@ pub mod hole;
 pub mod identity;
 pub mod nowait;
 pub mod occupied;
+pub mod page_cache;
 pub mod reflink;
 pub mod residency;
 pub mod socket;

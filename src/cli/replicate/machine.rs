@@ -16,25 +16,18 @@ use crate::protocol::Vm;
 
 /// Looks for the machine, and opens the state of its replica.
 pub async fn begin(clients: &[Client], options: &ReplicateOptions) -> anyhow::Result<SharedState> {
-    let (machine, file) = match look(clients, &options.vm).await {
-        Ok(machine) => {
-            let id = Some(machine.id.as_str()).filter(|id| !id.is_empty());
-            let file = options.state_file(id.unwrap_or(&options.vm))?;
-            (Some(machine), file)
-        }
+    let machine = match look(clients, &options.vm).await {
         Err(error) if is_unknown(&error) => {
-            let file = options.state_file(&options.vm)?;
-            if !file.exists() {
-                let text = unknown(clients, &options.vm).await;
-                return Err(anyhow::Error::new(error).context(text));
-            }
-            // A replica that is half written can be brought to its snapshot without the machine.
-            (None, file)
+            let text = unknown(clients, &options.vm).await;
+            return Err(anyhow::Error::new(error).context(text));
         }
-        Err(error) => return Err(error.into()),
+        found => found?,
     };
+    // The first generation answered no id.
+    let id = Some(machine.id.as_str()).filter(|id| !id.is_empty());
+    let file = options.state_file(id.unwrap_or(&options.vm))?;
     let mut unknown: BTreeSet<&str> = options.disks.iter().map(|(name, _)| &**name).collect();
-    for disk in machine.iter().flat_map(|machine| &machine.disks) {
+    for disk in &machine.disks {
         unknown.remove(disk.name.as_str());
     }
     if !file.exists() {
@@ -57,16 +50,22 @@ pub async fn begin(clients: &[Client], options: &ReplicateOptions) -> anyhow::Re
     Ok(SharedState(Arc::new(state)))
 }
 
-/// The first answer that is one.
+/// The machine as the first node that sees it tells of it: a node may have started without its
+/// repositories, and then it sees none.
 async fn look(clients: &[Client], vm: &str) -> Result<Vm, ClientError> {
     let mut patience = Patience::default();
     loop {
         let mut failed = ClientError::Io(io::Error::other("there is no node to ask"));
+        let mut refused = None;
         for client in clients {
             match client.vm(vm).await {
+                Ok(found) => return Ok(found),
                 Err(error) if error.is_transient() => failed = error,
-                answer => return answer,
+                Err(error) => refused = refused.or(Some(error)),
             }
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
         }
         patience.wait(failed).await?;
     }

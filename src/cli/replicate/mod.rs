@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::arguments::Common;
 use super::output::is_unwritten;
 use super::say;
+use super::words::each_once;
 use crate::causes;
 use crate::client::ClientError;
 use crate::client::replicate::{Cancellation, ReplicateError};
@@ -26,6 +27,7 @@ use turns::Interruption;
 /// One run, or with `--every` one after the other until a signal comes. Where there are many, one
 /// that fails is told of, and the next one tries again; but the first has to have a chance.
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
+    each_once(&options.disks)?;
     let connection = common.connection.resolve()?;
     let mut state: Option<SharedState> = None;
     let mut is_unread = false;

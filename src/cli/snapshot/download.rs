@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::half_applied::{Deed, Mark};
 use crate::cli::patience::Patience;
 use crate::cli::progress::{Progress, clock};
-use crate::cli::words::{compression, file_name, refine};
+use crate::cli::words::{compression, refine};
 use crate::cli::{say, size, subject};
 use crate::client::target::{self, RawFile, Target, TargetOptions};
 use crate::client::{Client, ClientError, Comparison, DeltaStream, DiskOf};
 use crate::protocol::Refine;
-use crate::protocol::delta::{Compression, Item, StreamHeader};
+use crate::protocol::delta::{Compression, DeltaError, Item, StreamHeader};
 use crate::sys::durable::sync_directory;
 
 /// Options of `snapshot download`.
@@ -91,8 +91,9 @@ pub async fn run(client: &Client, options: &DownloadOptions, quiet: bool) -> any
     let disks = subject.chosen(&options.disks)?;
     let folder = &options.out_dir;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut places = Vec::new();
     for disk in disks {
-        let Some(name) = file_name(disk) else {
+        let Ok(name) = target::file_name(disk) else {
             bail!("{disk:?} cannot be the name of a file; use `ovm-exporter replicate --disk`");
         };
         let download = Download {
@@ -109,13 +110,15 @@ pub async fn run(client: &Client, options: &DownloadOptions, quiet: bool) -> any
             compression: options.compression,
         };
         let path = folder.join(name);
-        download.run(&path, quiet).await?;
+        places.push(download.run(&path, quiet).await?);
     }
+    // The files there hold one snapshot again: before, no other increment fits all of them.
+    block_in_place(|| places.iter().try_for_each(Place::unmark))?;
     Ok(())
 }
 
 impl Download<'_> {
-    async fn run(&self, path: &Path, quiet: bool) -> anyhow::Result<()> {
+    async fn run(&self, path: &Path, quiet: bool) -> anyhow::Result<Place> {
         let stream = self.open(0).await.with_context(|| {
             let disk = self.disk.disk;
             format!("cannot download {disk}")
@@ -144,7 +147,7 @@ impl Download<'_> {
                 clock(time),
             ));
         }
-        Ok(())
+        Ok(place)
     }
 
     /// All of the stream, and of those that follow where one breaks, to its place.
@@ -191,11 +194,28 @@ impl Download<'_> {
             let asked = self
                 .client
                 .delta(&self.disk, &self.comparison, from, self.compression);
-            match asked.await {
+            let opened = asked
+                .await
+                .and_then(|stream| self.check(stream.header()).map(|()| stream));
+            match opened {
                 Ok(stream) => return Ok(stream),
                 Err(error) => patience.wait(error).await?,
             }
         }
+    }
+
+    /// Whether a stream is of what was asked for.
+    fn check(&self, header: &StreamHeader) -> Result<(), ClientError> {
+        let is_it = header.snapshot == self.disk.snapshot && header.disk == self.disk.disk;
+        let is_based = header.base.is_none() || header.base == self.comparison.base;
+        if is_it && is_based {
+            return Ok(());
+        }
+        let what = format!(
+            "its header says {} {:?} since {:?}, which was not asked for",
+            header.snapshot, header.disk, header.base
+        );
+        Err(DeltaError::Malformed(what).into())
     }
 
     /// The same stream from where it broke.
@@ -301,6 +321,15 @@ impl Place {
             fs::rename(from, to)?;
             sync_directory(to.parent().unwrap_or(Path::new(".")))?;
         }
+        match self.in_place {
+            // The others are to hold the same snapshot before it may go on from there.
+            Some(Deed { base: Some(_), .. }) => Ok(()),
+            _ => self.mark.remove(),
+        }
+    }
+
+    /// It holds what it shall hold, and so do all others.
+    fn unmark(&self) -> std::io::Result<()> {
         self.mark.remove()
     }
 }

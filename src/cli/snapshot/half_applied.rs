@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::sys::durable::{sync_directory, write_beside};
 
 /// `.NAME.diff` beside the file `NAME`. It is there before the first byte is written, and goes when
-/// the last one is on stable storage.
+/// the last one is on stable storage: that of an increment when all disks have theirs, so that no
+/// other increment follows on some of them.
 #[derive(Debug)]
 pub struct Mark {
     folder: PathBuf,
@@ -65,7 +66,7 @@ impl Mark {
         match found.base {
             _ if found == deed => Ok(()),
             Some(base) => bail!(
-                "{file} is on the way from snapshot {base} to {snapshot} and holds neither, as an \
+                "{file} is on the way from snapshot {base} to {snapshot} and may hold neither, as an \
                  earlier run did not end: download {snapshot} with --diff-from {base} again, or \
                  {anew}"
             ),

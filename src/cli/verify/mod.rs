@@ -2,22 +2,21 @@
 
 mod read_only;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 
 use super::arguments::Common;
 use super::output::{Cell, Listing, ReaderGone};
-use super::words::{file_name, placed};
+use super::words::{each_once, placed};
 use super::{say, subject};
 use crate::client::Client;
 use crate::client::replicate::{self, Verification};
-use crate::client::target::Target;
+use crate::client::target::{self, Target};
 use read_only::ReadOnly;
 
 /// Options of `verify`.
@@ -45,24 +44,28 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     let (vm, ids) = subject::split(&options.words, 1);
     let subject = subject::find(client, vm, subject::id(&ids[0])?).await?;
-    let named: BTreeMap<&str, &PathBuf> = options
-        .disks
-        .iter()
-        .map(|(name, path)| (name.as_str(), path))
-        .collect();
-    let wanted: Vec<String> = match options.from {
-        Some(_) => Vec::new(),
-        None => named.keys().map(|name| (*name).to_owned()).collect(),
-    };
+    let named = each_once(&options.disks)?;
+    // Each has to be a disk of the snapshot, whether or not others are looked at too.
+    let mut wanted: Vec<String> = named.keys().cloned().collect();
+    subject.chosen(&wanted)?;
+    if options.from.is_some() {
+        wanted.clear();
+    }
     let mut targets: Vec<(String, Arc<dyn Target>)> = Vec::new();
     let mut lengths = Vec::new();
     for disk in subject.chosen(&wanted)? {
-        let beside = || Some(options.from.as_ref()?.join(file_name(disk)?));
-        let path = named.get(disk).map(|path| (*path).clone()).or_else(beside);
+        let beside = || Some(options.from.as_ref()?.join(target::file_name(disk).ok()?));
+        let path = named.get(disk).cloned().or_else(beside);
         let path = path.with_context(|| format!("where is {disk:?}? Give --disk NAME=PATH"))?;
         let target = ReadOnly::open(&path)?;
         lengths.push(target.file_length()?);
         targets.push((disk.to_owned(), Arc::new(target)));
+    }
+    if targets.is_empty() {
+        bail!(
+            "snapshot {} has no disks: there is nothing to compare",
+            subject.snapshot
+        );
     }
     if !common.quiet {
         say("both sides are read and compared…");

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::client::target::Target;
+use crate::sys::page_cache;
 
 /// A file or block device that is looked at and not touched: it may be on a read-only file system,
 /// and is not made where it is not there.
@@ -57,6 +58,10 @@ impl Target for ReadOnly {
             let text = format!("{name}: cannot read {length} bytes at {offset}: {error}");
             io::Error::new(error.kind(), text)
         })
+    }
+
+    fn forget_copies(&self) -> io::Result<()> {
+        page_cache::drop_clean(&self.file)
     }
 
     fn readable(&self) -> bool {

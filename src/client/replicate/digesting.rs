@@ -140,6 +140,7 @@ fn digests_of(
     stop: &Stop,
 ) -> Result<Option<Vec<String>>, (u64, io::Error)> {
     let mut digests = BlockDigests::new(ALGORITHM, Some(block));
+    pair.target.forget_copies().map_err(|error| (0, error))?;
     let mut buffer = vec![0; usize::try_from(PIECE.min(pair.size)).unwrap_or(0)];
     let mut at = 0;
     while at < pair.size {

@@ -16,7 +16,7 @@ use super::run::Run;
 use super::tally::Tally;
 use super::transfer::{Halt, transfer};
 use super::{DiskOutcome, DiskState, Event, How, ReplicateError};
-use crate::client::target::Target;
+use crate::client::target::{Fingerprint, Target};
 use crate::protocol::SnapshotDisk;
 
 /// A disk of a snapshot, and where it goes.
@@ -35,6 +35,13 @@ impl Goal {
             offset: None,
             source,
         }
+    }
+
+    /// What the target looks like now.
+    pub(super) async fn looks(&self) -> Result<Option<Fingerprint>, ReplicateError> {
+        let target = Arc::clone(&self.target);
+        let looks = blocking(move || target.fingerprint()).await?;
+        looks.map_err(|error| self.failed(error))
     }
 
     /// Makes the target ready for the disk.
@@ -60,7 +67,8 @@ pub(super) async fn replicate(
     let mut plan = Plan::of(&state, &goal.disk, &goal.facts);
     let told = loop {
         let suspect = plan.suspect.then_some(plan.why.as_str());
-        run.journal.will_write(name, suspect).await?;
+        let looks = goal.looks().await?;
+        run.journal.will_write(name, looks, suspect).await?;
         goal.prepare().await?;
         run.progress.on(&Event::DiskStarted {
             disk: name,
@@ -103,7 +111,7 @@ pub(super) async fn replicate(
             Err(Halt::Error(error)) => {
                 if let ReplicateError::Invalid { endpoint, .. } = &error {
                     let reason = format!("{endpoint} has sent something invalid");
-                    run.journal.will_write(name, Some(&reason)).await?;
+                    run.journal.will_write(name, None, Some(&reason)).await?;
                 }
                 return Err(error);
             }
@@ -182,7 +190,7 @@ async fn check(run: &Run, snapshot: Uuid, goal: &Goal) -> Result<Option<bool>, R
         return Ok(Some(true));
     };
     let reason = format!("it did not hold what snapshot {snapshot} has");
-    run.journal.will_write(name, Some(&reason)).await?;
+    run.journal.will_write(name, None, Some(&reason)).await?;
     Err(ReplicateError::Mismatch {
         disk: name.to_owned(),
         target: goal.facts.name.clone(),

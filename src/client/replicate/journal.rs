@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::{Pending, ReplicaState, ReplicateError, STATE_VERSION, StateStore};
+use crate::client::target::Fingerprint;
 
 /// The state of a run, changed only where it was saved so.
 pub(super) struct Journal {
@@ -63,16 +64,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Before the first write to a target: it may be written to; `suspect` where what it held
-    /// before was not to be relied on either.
+    /// Before the first write to a target: it may be written to, and looks like this; `suspect`
+    /// where what it held before was not to be relied on either.
     pub(super) async fn will_write(
         &self,
         disk: &str,
+        looks: Option<Fingerprint>,
         suspect: Option<&str>,
     ) -> Result<(), ReplicateError> {
         self.change(|state| {
-            if let Some(Pending { dirty, .. }) = &mut state.pending {
+            if let Some(Pending { dirty, seen, .. }) = &mut state.pending {
                 dirty.insert(disk.to_owned());
+                if let Some(looks) = looks {
+                    seen.insert(disk.to_owned(), looks);
+                }
             }
             if let Some(reason) = suspect {
                 state.distrust(disk, reason);

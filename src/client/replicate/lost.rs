@@ -4,7 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::endpoints::Endpoints;
-use super::run::{DROP_PATIENCE, Run};
+use super::past::DROP_PATIENCE;
+use super::run::Run;
 use super::{ReplicaState, ReplicateError};
 use crate::protocol::{SnapshotEntry, SnapshotState};
 
@@ -68,8 +69,13 @@ impl Run {
         let what = "look for the snapshot of a request whose answer never came";
         let patience = DROP_PATIENCE.min(self.options.patience);
         let listed = endpoints
-            .ask_for(patience, what, |client| async move {
-                client.all_snapshots(false).await
+            .ask_for(patience, what, |client| {
+                let vm = self.vm.clone();
+                async move {
+                    // A node that does not see the machine does not see its snapshots either.
+                    client.vm(&vm).await?;
+                    client.all_snapshots(false).await
+                }
             })
             .await;
         match listed {
@@ -90,7 +96,7 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use uuid::Uuid;
 
@@ -126,6 +132,7 @@ mod tests {
             },
             snapshot: None,
             dirty: BTreeSet::new(),
+            seen: BTreeMap::new(),
         });
         state.lose_request(now);
         assert_eq!(state.pending, None);
@@ -150,6 +157,29 @@ mod tests {
         assert_eq!(serde_json::from_str::<ReplicaState>(&json).unwrap(), state);
         state.drop_found(&[], now + KEPT);
         assert!(state.lost_keys.is_empty());
+    }
+
+    #[test]
+    fn what_the_replica_holds_or_is_to_hold_is_not_dropped() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut state = ReplicaState::new("vm");
+        for key in ["base", "pending", "neither"] {
+            lose(&mut state, key, now);
+        }
+        state.base = Some(Uuid::from_u128(1));
+        state.pending = Some(Pending {
+            request: SnapshotRequest::default(),
+            snapshot: Some(Uuid::from_u128(2)),
+            dirty: BTreeSet::new(),
+            seen: BTreeMap::new(),
+        });
+        let found = [
+            entry(1, "base", SnapshotState::Ready),
+            entry(2, "pending", SnapshotState::Ready),
+            entry(3, "neither", SnapshotState::Ready),
+        ];
+        state.drop_found(&found, now);
+        assert_eq!(state.to_drop, BTreeSet::from([Uuid::from_u128(3)]));
     }
 
     #[test]

@@ -34,9 +34,11 @@
 //! | snapshots to be dropped | after it had saved the new base | drops them |
 //!
 //! A file that somebody else has changed since the last run, such as by restoring it from a backup,
-//! is told by its inode and its times, and compared by digests. After a run that was interrupted
-//! while it wrote, its inode alone can tell: older bytes that were copied into the same file after
-//! such a run are not seen. Have the run [verified](Replication::verified) then.
+//! is told by its inode and its times, and compared by digests. While a run writes, it saves every
+//! few seconds when its files were changed last, so that what somebody puts there after a run that
+//! was killed is told too. A device is told by its serial number and by samples of its bytes; once a
+//! run was killed while it wrote to it, by its serial number alone. Have the run
+//! [verified](Replication::verified) where anything else may have been written there.
 //!
 //! The third line is why a run that wrote is not just repeated with a newer snapshot: a block that
 //! differs between base and the snapshot half applied, and is in the newer one again as it was in
@@ -49,11 +51,13 @@ mod disk;
 mod dispenser;
 mod endpoints;
 mod error;
+mod goals;
 mod job;
 mod journal;
 mod lost;
 mod options;
 mod outcome;
+mod past;
 mod plan;
 mod progress;
 mod replication;
@@ -66,6 +70,7 @@ mod streaming;
 mod tally;
 mod transfer;
 mod verification;
+mod watch;
 mod writing;
 
 pub use cancellation::Cancellation;

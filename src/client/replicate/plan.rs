@@ -1,5 +1,7 @@
 //! How a disk is to be copied, and why: decided from what is known, without asking anybody.
 
+use jiff::SignedDuration;
+
 use super::{How, ReplicaState};
 use crate::client::target::Fingerprint;
 use crate::protocol::SnapshotDisk;
@@ -105,9 +107,11 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
         ));
     }
     if let Some((found, left)) = target.fingerprint.as_ref().zip(known.fingerprint.as_ref()) {
-        // What an interrupted run has written to looks otherwise, but is the same one.
+        // What an interrupted run has written to looks otherwise, but is the same one, and nobody has
+        // changed it since.
         let is_same = if state.is_dirty(&disk.name) {
-            found.identity == left.identity
+            let seen = state.seen(&disk.name);
+            found.identity == left.identity && seen.is_none_or(|seen| is_of_then(found, seen))
         } else {
             found == left
         };
@@ -119,6 +123,21 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
         }
     }
     None
+}
+
+/// A run looks at its targets more often than that.
+const LATER: SignedDuration = SignedDuration::from_secs(15);
+/// What storage may forget of the time of a change in a power cut.
+const EARLIER: SignedDuration = SignedDuration::from_mins(2);
+
+/// Whether what was found was changed about when the interrupted run has looked last, which was
+/// shortly before its end.
+fn is_of_then(found: &Fingerprint, seen: &Fingerprint) -> bool {
+    let Some((found, seen)) = found.changed.zip(seen.changed) else {
+        return true;
+    };
+    let later = found.duration_since(seen);
+    -EARLIER <= later && later <= LATER
 }
 
 #[cfg(test)]
@@ -151,6 +170,7 @@ mod tests {
         Fingerprint {
             identity: identity.to_owned(),
             version: version.to_owned(),
+            changed: None,
         }
     }
 
@@ -183,6 +203,7 @@ mod tests {
             request: SnapshotRequest::default(),
             snapshot: Some(Uuid::from_u128(2)),
             dirty: ["a.img".to_owned()].into(),
+            seen: [].into(),
         });
         state
     }

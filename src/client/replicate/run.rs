@@ -3,31 +3,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jiff::Timestamp;
-use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::disk::{Goal, replicate};
+use super::disk::replicate;
 use super::endpoints::{Endpoint, Endpoints};
-use super::journal::{Journal, blocking};
+use super::journal::Journal;
 use super::options::Options;
-use super::plan::{Plan, TargetFacts};
+use super::past::Begin;
+use super::plan::Plan;
 use super::progress::Progress;
 use super::replication::Opener;
 use super::stop::Stop;
+use super::watch::Watch;
 use super::{
     Cancellation, DiskOutcome, Event, How, Outcome, Pending, ReplicateError, Replication,
     StateStore,
 };
-use crate::client::target::{Fingerprint, Target};
-use crate::protocol::{Snapshot, SnapshotDisk, SnapshotRequest};
-
-/// How long a snapshot that nobody needs is worth waiting for: it is in the state.
-pub(super) const DROP_PATIENCE: Duration = Duration::from_secs(20);
+use crate::client::target::Target;
+use crate::protocol::{Snapshot, SnapshotRequest};
 
 /// A run that has begun.
 pub(super) struct Run {
@@ -38,20 +35,13 @@ pub(super) struct Run {
     pub(super) options: Options,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) stop: Stop,
-    cancellation: Cancellation,
-    named: BTreeMap<String, Arc<dyn Target>>,
-    opener: Option<Arc<Opener>>,
+    pub(super) cancellation: Cancellation,
+    pub(super) named: BTreeMap<String, Arc<dyn Target>>,
+    pub(super) opener: Option<Arc<Opener>>,
     /// What was opened. Kept: a target is locked, and cannot be opened twice.
-    opened: Mutex<BTreeMap<String, Arc<dyn Target>>>,
+    pub(super) opened: Mutex<BTreeMap<String, Arc<dyn Target>>>,
     warnings: Mutex<Vec<String>>,
-    dropped: Mutex<Vec<Uuid>>,
-}
-
-/// The snapshot that a run begins with.
-enum Begin {
-    /// What an earlier run has begun to write has to be finished.
-    Finish(Snapshot),
-    Nothing,
+    pub(super) dropped: Mutex<Vec<Uuid>>,
 }
 
 pub(super) async fn run(setup: Replication) -> Result<Outcome, ReplicateError> {
@@ -176,81 +166,6 @@ impl Run {
         })
     }
 
-    /// Deals with what an earlier run has left.
-    async fn settle(&self) -> Result<Begin, ReplicateError> {
-        let Some(pending) = self.journal.state().await.pending else {
-            return Ok(Begin::Nothing);
-        };
-        match pending.snapshot {
-            None => {
-                // No release writes before it knows its snapshot. Whoever did has written anything.
-                let reason = "it was written to by a run that knew no snapshot";
-                let change = self.journal.change(|state| state.distrust_dirty(reason));
-                change.await?;
-                // Whatever it has made is no longer of now.
-                let now = Timestamp::now();
-                let change = self.journal.change(|state| state.lose_request(now));
-                change.await?;
-                Ok(Begin::Nothing)
-            }
-            Some(_) if pending.dirty.is_empty() => {
-                let change = self.journal.change(|state| state.abandon("never written"));
-                change.await?;
-                Ok(Begin::Nothing)
-            }
-            Some(id) => self.find_half_applied(id).await,
-        }
-    }
-
-    /// A snapshot that is partly on the targets: nothing but it, or a comparison of all bytes, may
-    /// follow there.
-    async fn find_half_applied(&self, id: Uuid) -> Result<Begin, ReplicateError> {
-        let what = format!("read snapshot {id}, which an interrupted run was copying");
-        let found = self
-            .endpoints
-            .ask(&what, |client| {
-                let vm = self.vm.clone();
-                async move { client.snapshot(&vm, id, None).await }
-            })
-            .await;
-        let gone = match found {
-            Ok(snapshot) => {
-                self.progress.on(&Event::SnapshotTaken {
-                    snapshot: id,
-                    is_leftover: true,
-                });
-                return Ok(Begin::Finish(snapshot));
-            }
-            Err(ReplicateError::Call { source, .. })
-                if matches!(
-                    source.status(),
-                    Some(StatusCode::NOT_FOUND | StatusCode::CONFLICT)
-                ) =>
-            {
-                source
-            }
-            Err(error) => return Err(error),
-        };
-        // A node that does not see the machine now does not see its snapshots either.
-        self.look_at_machine().await?;
-        let reason = format!("an interrupted run has written snapshot {id} to it in part ({gone})");
-        self.warn(format!(
-            "snapshot {id}, which an interrupted run was copying, cannot be used any more: {gone}"
-        ));
-        self.journal.change(|state| state.abandon(&reason)).await?;
-        Ok(Begin::Nothing)
-    }
-
-    async fn look_at_machine(&self) -> Result<(), ReplicateError> {
-        let what = format!("look at machine {}", self.vm);
-        self.endpoints
-            .ask(&what, |client| {
-                let vm = self.vm.clone();
-                async move { client.vm(&vm).await.map(drop) }
-            })
-            .await
-    }
-
     /// Takes a snapshot. Its key is saved before it is asked for: it can always be found again.
     async fn take_snapshot(&self) -> Result<Snapshot, ReplicateError> {
         let request = self.options.request(Uuid::new_v4().to_string());
@@ -258,6 +173,7 @@ impl Run {
             request: request.clone(),
             snapshot: None,
             dirty: BTreeSet::new(),
+            seen: BTreeMap::new(),
         };
         let change = self.journal.change(|state| state.pending = Some(pending));
         change.await?;
@@ -326,6 +242,7 @@ impl Run {
                 goal.prepare().await?;
             }
         }
+        let mut watch = Watch::over(&goals);
         let turns = Arc::new(Semaphore::new(self.options.parallel_disks));
         let mut at_work = JoinSet::new();
         for goal in goals {
@@ -342,7 +259,17 @@ impl Run {
         let mut outcomes = Vec::new();
         let mut known = BTreeMap::new();
         let mut failed: Option<ReplicateError> = None;
-        while let Some(done) = at_work.join_next().await {
+        loop {
+            let done = tokio::select! {
+                done = at_work.join_next() => done,
+                () = watch.is_due() => {
+                    watch.look(&self.journal).await;
+                    continue;
+                }
+            };
+            let Some(done) = done else {
+                break;
+            };
             match done {
                 Ok(Ok((outcome, state))) => {
                     known.insert(outcome.name.clone(), state);
@@ -361,10 +288,11 @@ impl Run {
                 }
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        let ended = failed.map_or_else(|| self.stop.check(), Err);
+        if ended.is_err() {
+            watch.look(&self.journal).await;
         }
-        self.stop.check()?;
+        ended?;
         let id = snapshot.id;
         self.journal
             .change(|state| state.advance(id, known))
@@ -373,185 +301,6 @@ impl Run {
         self.drop_what_is_over(&self.endpoints).await?;
         outcomes.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(outcomes)
-    }
-
-    /// Whether nothing is lost that is not this replica's.
-    async fn may_be_written(
-        &self,
-        snapshot: &Snapshot,
-        goals: &[Goal],
-    ) -> Result<(), ReplicateError> {
-        let mut needed = vec![
-            (self.store.name(), "where the state is kept"),
-            (
-                format!("{}.lock", self.store.name()),
-                "the lock of the state",
-            ),
-        ];
-        for disk in &snapshot.disks {
-            let source = disk.parent_path.display().to_string();
-            needed.push((source, "a disk of the machine itself"));
-        }
-        // Those that can be seen from here.
-        let needed = blocking(move || {
-            let found = needed.into_iter().filter_map(|(path, what)| {
-                let found = std::fs::metadata(path).ok()?;
-                Some((Fingerprint::of(&found).identity, what))
-            });
-            found.collect::<Vec<_>>()
-        });
-        let needed = needed.await?;
-        let state = self.journal.state().await;
-        for Goal {
-            disk,
-            target,
-            facts,
-        } in goals
-        {
-            let (disk, name) = (disk.name.clone(), facts.name.clone());
-            let identity = facts.fingerprint.as_ref().map(|found| &found.identity);
-            let forbidden = needed.iter().find(|(needed, _)| Some(needed) == identity);
-            if let Some((_, what)) = forbidden {
-                return Err(ReplicateError::Forbidden {
-                    disk,
-                    target: name,
-                    what: (*what).to_owned(),
-                });
-            }
-            let is_blank = facts.size == 0 || target.zeroed();
-            if !is_blank && !self.options.overwrite && !state.owns(&name) {
-                return Err(ReplicateError::Occupied { disk, target: name });
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens the targets.
-    async fn goals(
-        self: &Arc<Run>,
-        snapshot: &Snapshot,
-        is_first: bool,
-    ) -> Result<Vec<Goal>, ReplicateError> {
-        let mut goals: Vec<Goal> = Vec::new();
-        for disk in &snapshot.disks {
-            let (run, disk) = (Arc::clone(self), disk.clone());
-            let goal = blocking(move || run.goal(disk, is_first)).await??;
-            let twice = goals
-                .iter()
-                .find(|other| Arc::ptr_eq(&other.target, &goal.target));
-            if let Some(other) = twice {
-                return Err(ReplicateError::Setup(format!(
-                    "{} and {} go to the same target, {}; name another one",
-                    other.disk.name, goal.disk.name, goal.facts.name
-                )));
-            }
-            if goals.iter().any(|other| other.disk.name == goal.disk.name) {
-                return Err(ReplicateError::Setup(format!(
-                    "snapshot {} has two disks of the name {}",
-                    snapshot.id, goal.disk.name
-                )));
-            }
-            goals.push(goal);
-        }
-        Ok(goals)
-    }
-
-    /// Blocks.
-    fn goal(&self, disk: SnapshotDisk, is_first: bool) -> Result<Goal, ReplicateError> {
-        let failed = |target: Option<&Arc<dyn Target>>, source| ReplicateError::Target {
-            disk: disk.name.clone(),
-            target: target.map(|target| target.name()).unwrap_or_default(),
-            offset: None,
-            source,
-        };
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.named.get(&disk.name).or(opened.get(&disk.name));
-        let target = match (known, &self.opener) {
-            (Some(target), _) => Arc::clone(target),
-            (None, Some(open)) => open(&disk)
-                .map_err(|error| failed(None, error))?
-                .ok_or_else(|| ReplicateError::NoTarget {
-                    disk: disk.name.clone(),
-                })?,
-            (None, None) => {
-                return Err(ReplicateError::NoTarget {
-                    disk: disk.name.clone(),
-                });
-            }
-        };
-        opened.insert(disk.name.clone(), Arc::clone(&target));
-        let facts = TargetFacts {
-            name: target.name(),
-            size: target
-                .size()
-                .map_err(|error| failed(Some(&target), error))?,
-            // What was written in this run is no longer what it was at its start.
-            zeroed: is_first && target.zeroed(),
-            readable: target.readable(),
-            fingerprint: target
-                .fingerprint()
-                .map_err(|error| failed(Some(&target), error))?,
-        };
-        Ok(Goal {
-            disk,
-            target,
-            facts,
-        })
-    }
-
-    /// Deletes what nobody needs. What cannot be deleted now stays in the state, and is no failure.
-    async fn drop_what_is_over(&self, endpoints: &Endpoints) -> Result<(), ReplicateError> {
-        self.find_lost(endpoints).await?;
-        let state = self.journal.state().await;
-        let mut gone = BTreeSet::new();
-        for id in state.to_drop {
-            let what = format!("delete snapshot {id}");
-            let patience = DROP_PATIENCE.min(self.options.patience);
-            let deleted = endpoints
-                .ask_for(patience, &what, |client| {
-                    let vm = self.vm.clone();
-                    async move { client.delete_snapshot(&vm, id).await }
-                })
-                .await;
-            match deleted {
-                Ok(()) => {
-                    gone.insert(id);
-                    self.progress.on(&Event::SnapshotDropped { snapshot: id });
-                }
-                Err(ReplicateError::Cancelled) => return Err(ReplicateError::Cancelled),
-                Err(error) => self.warn(format!("{error}; the next run tries again")),
-            }
-        }
-        self.journal
-            .change(|state| state.to_drop.retain(|id| !gone.contains(id)))
-            .await?;
-        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-        dropped.extend(gone);
-        Ok(())
-    }
-
-    /// After a failure: a snapshot of which nothing was written is of no use to the next run, nor is
-    /// a request that was refused. What does not work here the next run does.
-    async fn tidy_up(&self) {
-        let pending = self.journal.state().await.pending;
-        if !pending.is_some_and(|pending| pending.dirty.is_empty()) {
-            return;
-        }
-        let now = Timestamp::now();
-        let change = self.journal.change(|state| {
-            state.lose_request(now);
-            state.abandon("never written");
-        });
-        if change.await.is_err() {
-            return;
-        }
-        let endpoints = Endpoints {
-            all: self.endpoints.all.clone(),
-            patience: DROP_PATIENCE,
-            progress: Arc::clone(&self.progress),
-            stop: Stop::new(&self.cancellation),
-        };
-        let _ = self.drop_what_is_over(&endpoints).await;
     }
 
     pub(super) fn warn(&self, warning: String) {

@@ -78,6 +78,10 @@ pub struct Pending {
     /// Disks by their names whose targets may have been written to.
     #[serde(default)]
     pub dirty: BTreeSet<String>,
+    /// What those looked like when the run looked last. It does so all the time: what was changed
+    /// later was not changed by it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<String, Fingerprint>,
 }
 
 impl ReplicaState {
@@ -111,6 +115,11 @@ impl ReplicaState {
     pub(super) fn is_dirty(&self, disk: &str) -> bool {
         let pending = self.pending.as_ref();
         pending.is_some_and(|pending| pending.dirty.contains(disk))
+    }
+
+    /// What the target of a disk looked like when the run that has not ended looked last.
+    pub(super) fn seen(&self, disk: &str) -> Option<&Fingerprint> {
+        self.pending.as_ref()?.seen.get(disk)
     }
 
     /// What the pending run has written to is suspect.
@@ -174,6 +183,7 @@ mod tests {
             request: SnapshotRequest::default(),
             snapshot: Some(Uuid::from_u128(snapshot)),
             dirty: dirty.iter().map(|&disk| disk.to_owned()).collect(),
+            seen: BTreeMap::new(),
         }
     }
 

@@ -4,17 +4,20 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::failure::{Ground, invalid, refused};
+use super::hardware::names;
 use super::opening::{Found, TargetOptions, write_zeros};
 use super::state::State;
 use super::users::users;
-use super::{Target, failure};
-use crate::sys::{block_device, hole};
+use super::{Fingerprint, Target, failure};
+use crate::protocol::digest::{Algorithm, BlockDigests};
+use crate::sys::{block_device, hole, page_cache};
 
 /// So much is zeroed by one call: a device without a command for it takes its time, and others'
 /// writes wait for the call. A multiple of every sector and page.
 const STRIDE: u64 = 64 << 20;
 
-/// How many places of a device that is said to hold zeros are looked at, and how much at each.
+/// How many places of a device are looked at, to find out whether it holds zeros, as is said, or what
+/// was left there, and how much at each.
 const SAMPLES: u64 = 32;
 const SAMPLE: usize = 64 << 10;
 
@@ -165,12 +168,35 @@ impl Target for BlockDevice {
             .map_err(|error| self.failed(format!("read {length} bytes at {offset}"), error))
     }
 
+    fn forget_copies(&self) -> io::Result<()> {
+        page_cache::drop_clean(&self.device)
+            .map_err(|error| self.failed("read it anew".to_owned(), error))
+    }
+
     fn readable(&self) -> bool {
         true
     }
 
     fn zeroed(&self) -> bool {
         self.state.is_blank()
+    }
+
+    /// Nobody keeps the time of a device's last write. Some of its bytes have to tell: those at its
+    /// start, its end, and here and there.
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        let failed = |error| self.failed("look at it".to_owned(), error);
+        let names = names(&self.device.metadata().map_err(failed)?);
+        let mut digest = BlockDigests::new(Algorithm::Blake3, None);
+        let mut bytes = vec![0; SAMPLE];
+        for (at, count) in samples(block_device::size(&self.device).map_err(failed)?) {
+            let place = &mut bytes[..count];
+            match self.device.read_exact_at(place, at) {
+                Ok(()) => digest.take(place),
+                // Where nothing of the disk lies, nobody has to be able to read.
+                Err(_) => digest.take(b"unreadable"),
+            }
+        }
+        Ok(Some(Fingerprint::of_device(&names, &digest.finish().whole)))
     }
 
     fn name(&self) -> String {
@@ -214,16 +240,23 @@ fn read_only(name: &str) -> io::Error {
     )
 }
 
+/// Where samples of a device lie, and of how many bytes each is.
+fn samples(size: u64) -> impl Iterator<Item = (u64, usize)> {
+    let last = size.saturating_sub(SAMPLE as u64);
+    (0..SAMPLES).map(move |sample| {
+        let at = last / (SAMPLES - 1) * sample;
+        let at = if sample == SAMPLES - 1 { last } else { at };
+        let count = usize::try_from(size - at).map_or(SAMPLE, |left| left.min(SAMPLE));
+        (at, count)
+    })
+}
+
 /// Whether there are zeros wherever one looks. Somebody may say so of the wrong device, or of one
 /// that an earlier run has written to: then what is not overwritten would stay. Disks with
 /// anything on them have something at the start, or at the end.
 fn seems_blank(device: &File, name: &str, size: u64) -> io::Result<bool> {
     let mut bytes = vec![0; SAMPLE];
-    let last = size.saturating_sub(SAMPLE as u64);
-    for sample in 0..SAMPLES {
-        let at = last / (SAMPLES - 1) * sample;
-        let at = if sample == SAMPLES - 1 { last } else { at };
-        let count = usize::try_from(size - at).map_or(SAMPLE, |left| left.min(SAMPLE));
+    for (at, count) in samples(size) {
         let place = &mut bytes[..count];
         device.read_exact_at(place, at).map_err(|error| {
             let deed = format!("read {count} bytes at {at}");

@@ -26,6 +26,7 @@
 mod block_device;
 mod failure;
 mod fingerprint;
+mod hardware;
 mod memory;
 mod opening;
 mod place;
@@ -98,6 +99,15 @@ pub trait Target: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let _ = (offset, buffer);
         Err(failure::unreadable(&self.name()))
+    }
+
+    /// Before it is compared with a snapshot: what is read after that comes from where it is kept,
+    /// not from a copy in memory, which may tell of writes that were lost.
+    ///
+    /// # Errors
+    /// What keeps it from being so.
+    fn forget_copies(&self) -> io::Result<()> {
+        Ok(())
     }
 
     /// Whether [`Target::read_at`] works.

@@ -17,8 +17,9 @@ pub(crate) fn file_name(disk: &str) -> io::Result<&str> {
         (parts.next(), parts.next()),
         (Some(Component::Normal(name)), None) if name == disk
     ) && !disk.contains('\0');
+    let ends = [".partial", ".diff", ".new"];
     let is_ours = disk.starts_with(".ovm-exporter-")
-        || (disk.starts_with('.') && (disk.ends_with(".partial") || disk.ends_with(".diff")));
+        || (disk.starts_with('.') && ends.iter().any(|end| disk.ends_with(end)));
     if is_name && !is_ours {
         return Ok(disk);
     }
@@ -61,7 +62,14 @@ mod tests {
 
     #[test]
     fn a_disks_name_does_not_lead_elsewhere() {
-        for name in ["System.img", "a b", ".hidden", "ü#?%", "a.partial"] {
+        for name in [
+            "System.img",
+            "a b",
+            "..a b.img",
+            ".hidden",
+            "ü#?%",
+            "a.partial",
+        ] {
             assert_eq!(file_name(name).unwrap(), name);
         }
         for name in [
@@ -79,6 +87,7 @@ mod tests {
             ".ovm-exporter-web.json.lock",
             ".a.img.partial",
             ".a.img.diff",
+            "..ovm-exporter-web.json.new",
         ] {
             assert!(file_name(name).is_err(), "{name:?}");
         }

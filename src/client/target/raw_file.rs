@@ -11,7 +11,7 @@ use super::state::State;
 use super::{Fingerprint, Target};
 use crate::sys::durable::sync_directory;
 use crate::sys::flock::Flock;
-use crate::sys::hole;
+use crate::sys::{hole, page_cache};
 
 /// A regular file, byte by byte the disk, kept sparse: zeros become holes where its file system has
 /// them, and are written where it has not.
@@ -55,6 +55,12 @@ impl RawFile {
         let deed = if is_new { "create it" } else { "open it" };
         let path = std::path::absolute(path).map_err(|error| failed(deed, error))?;
         let file = how.open(&path).map_err(|error| failed(deed, error))?;
+        RawFile::of(name, path, file)
+    }
+
+    /// Takes a file that was just opened at a path.
+    fn of(name: String, path: PathBuf, file: File) -> io::Result<RawFile> {
+        let failed = |deed: &str, error| refused(Ground::File, &name, deed, error);
         let locked = Flock::try_exclusive(file).map_err(|error| failed("lock it", error))?;
         let Some(locked) = locked else {
             return Err(io::Error::new(
@@ -73,13 +79,17 @@ impl RawFile {
             return Err(invalid(format!("{name}: it has just become another file")));
         }
         let is_empty = found.len() == 0;
-        Ok(RawFile {
+        let file = RawFile {
             name,
             path,
             locked,
             state: State::new(found.len(), is_empty),
             is_new: AtomicBool::new(is_empty),
-        })
+        };
+        // Whoever had it locked before may have given it another name.
+        file.is_still_there()
+            .map_err(|error| file.failed("lock it", error))?;
+        Ok(file)
     }
 
     fn file(&self) -> &File {
@@ -115,7 +125,7 @@ impl RawFile {
             Ok(found) if (found.dev(), found.ino()) == (ours.dev(), ours.ino()) => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Err(io::Error::other(
-                "it was removed, or another file was put in its place, while it was written",
+                "it was removed, or another file was put in its place, meanwhile",
             )),
         }
     }
@@ -186,6 +196,10 @@ impl Target for RawFile {
             .map_err(|error| self.failed(format!("read {length} bytes at {offset}"), error))
     }
 
+    fn forget_copies(&self) -> io::Result<()> {
+        page_cache::drop_clean(self.file()).map_err(|error| self.failed("read it anew", error))
+    }
+
     fn readable(&self) -> bool {
         true
     }
@@ -203,5 +217,30 @@ impl Target for RawFile {
 
     fn name(&self) -> String {
         self.name.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a complete download does with its file, while the next one waits for that.
+    #[test]
+    fn a_file_that_got_another_name_before_it_was_locked_is_let_go_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".a.partial");
+        let open = || File::options().read(true).write(true).open(&path).unwrap();
+        let of = |file| RawFile::of("a".to_owned(), path.clone(), file);
+        fs::write(&path, "complete").unwrap();
+        assert!(of(open()).is_ok());
+        let opened = open();
+        fs::rename(&path, folder.path().join("a")).unwrap();
+        let error = of(opened).unwrap_err().to_string();
+        assert!(error.contains("was removed"), "{error}");
+        fs::write(&path, "another").unwrap();
+        let opened = open();
+        fs::rename(&path, folder.path().join("a")).unwrap();
+        fs::write(&path, "the next").unwrap();
+        assert!(of(opened).is_err());
     }
 }

@@ -1,11 +1,15 @@
 //! Disks as files: whole, and what changed.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
+use coriolis_ovm_exporter::protocol::delta::StreamHeader;
+use uuid::Uuid;
+
+use super::super::replicate::hostile::{StandIn, another};
 use super::super::support::wait;
-use super::command::{Desk, SIZES};
+use super::command::{Desk, Ran, SIZES};
 use super::middle::{Cut, Middle};
 
 /// Every disk of a snapshot lies there, byte by byte, and nothing else does.
@@ -208,4 +212,79 @@ async fn a_file_that_is_half_written_takes_only_what_makes_it_whole() {
     desk.run(&[&to[..], &[first]].concat()).done();
     desk.run(&again).done();
     assert_holds(&desk, second, folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_something_else_is_not_written() {
+    let mut desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = ["snapshot", "download", "-q", "--out-dir"];
+    let to = [&to[..], &[folder.path().to_str().unwrap()]].concat();
+    let first = desk.snapshot();
+    desk.run(&[&to[..], &[&first]].concat()).done();
+    desk.scribble();
+    let second = desk.snapshot();
+    let changes: [fn(&mut StreamHeader); 3] = [
+        |header| header.snapshot = Uuid::from_u128(7),
+        |header| header.disk = "other.img".to_owned(),
+        |header| header.base = Some(Uuid::from_u128(7)),
+    ];
+    for change in changes {
+        let stand_in = StandIn::of(&desk.node, move |asked, body| {
+            Ok(if asked.contains("/delta?") {
+                another(&body, change)
+            } else {
+                body
+            })
+        })
+        .await;
+        let mut command = desk.command_at(&stand_in.endpoint());
+        command.args(&to).args([&second, "--diff-from", &first]);
+        let line = Ran::of(command.output().unwrap()).failed();
+        assert!(line.contains("was not asked for"), "{line}");
+        assert_holds(&desk, &first, folder.path());
+    }
+}
+
+/// One disk has its increment and the other one has not: the next increment of both is of bytes that
+/// only one of them holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_increment_that_some_disks_have_is_finished_before_another() {
+    let mut desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = ["snapshot", "download", "-q", "--out-dir"];
+    let to = [&to[..], &[folder.path().to_str().unwrap()]].concat();
+    let first = desk.snapshot();
+    let [name, other] = &desk.disk_names()[..] else {
+        panic!()
+    };
+    let (disk, at) = (desk.machine.disks[0].clone(), 1 << 20);
+    let before = fs::read(&disk).unwrap()[at..at + 4096].to_vec();
+    let write = |bytes: &[u8]| {
+        let file = fs::File::options().write(true).open(&disk).unwrap();
+        file.write_all_at(bytes, at as u64).unwrap();
+    };
+    write(&[0xAB; 4096]);
+    let second = desk.snapshot();
+    // As the base had it: it is in no increment from there.
+    write(&before);
+    desk.scribble();
+    let third = desk.snapshot();
+    desk.run(&[&to[..], &[&first]].concat()).done();
+    let (lies, away) = (folder.path().join(other), folder.path().join("away"));
+    fs::rename(&lies, &away).unwrap();
+    let line = desk
+        .run(&[&to[..], &[&second, "--diff-from", &first]].concat())
+        .failed();
+    assert!(line.contains("is not there"), "{line}");
+    fs::rename(&away, &lies).unwrap();
+    let line = desk
+        .run(&[&to[..], &[&third, "--diff-from", &first]].concat())
+        .failed();
+    assert!(line.contains(name) && line.contains(&second), "{line}");
+    for (snapshot, base) in [(&second, &first), (&third, &second)] {
+        desk.run(&[&to[..], &[snapshot, "--diff-from", base]].concat())
+            .done();
+        assert_holds(&desk, snapshot, folder.path());
+    }
 }

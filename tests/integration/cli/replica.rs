@@ -4,12 +4,16 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use super::super::replicate::hostile::StandIn;
+use super::super::support::neighbour::Neighbour;
 use super::super::support::wait;
 use super::command::{Desk, Ran};
 use super::middle::{Cut, Middle};
@@ -91,6 +95,33 @@ async fn a_replica_is_made_kept_and_compared() {
     let ran = desk.run(&verify);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("bytes, the disk has"), "{ran:?}");
+    // What was mistyped is not left out.
+    for (place, said) in [("nonsense", "nonsense"), (name.as_str(), "give it once")] {
+        let place = format!("{place}={}", file.display());
+        let disks = ["--disk", &place, "--disk", &place];
+        let disks = if said == "nonsense" {
+            &disks[..2]
+        } else {
+            &disks[..]
+        };
+        let line = desk.run(&[&verify[..], disks].concat()).failed();
+        assert!(line.contains(said), "{line}");
+        let line = desk.run(&[&replicate[..], disks].concat()).failed();
+        assert!(line.contains(said), "{line}");
+    }
+    // To have compared nothing is no success.
+    let stand_in = StandIn::of(&desk.node, |asked, body| {
+        if !asked.starts_with("/api/v1/snapshots") {
+            return Ok(body);
+        }
+        let mut all: Value = serde_json::from_slice(&body).unwrap();
+        all[0]["disks"] = json!([]);
+        Ok(all.to_string().into_bytes())
+    })
+    .await;
+    let mut command = desk.command_at(&stand_in.endpoint());
+    let line = Ran::of(command.args(verify).output().unwrap()).failed();
+    assert!(line.contains("nothing to compare"), "{line}");
     // Looking for a replica does not make one.
     fs::remove_file(&file).unwrap();
     let line = desk.run(&[&verify[..], &["-q"]].concat()).failed();
@@ -120,6 +151,29 @@ async fn disks_go_where_they_are_told_and_a_dead_node_is_left_out() {
     assert_eq!(outcome["disks"].as_array().unwrap().len(), 1, "{outcome}");
     let truth = desk.truth(text(&outcome["snapshot"]));
     assert!(fs::read(&elsewhere).unwrap() == truth[0].1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_the_machine_has_lost_may_still_be_named() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let names = desk.disk_names();
+    let place = format!("{}={}", names[1], folder.path().join("raw").display());
+    let to = folder.path().to_str().unwrap();
+    let id = &desk.machine.id;
+    let replicate = || desk.run(&["replicate", id, "--to", to, "--disk", &place, "-f", "json"]);
+    replicate().json();
+    let text = format!(
+        "name = '{id}'\ndisk = ['file:{},xvda,w']\n",
+        desk.machine.disks[0].display()
+    );
+    desk.node.vm_cfg(0, id, &text);
+    let outcome = replicate().json();
+    assert_eq!(outcome["forgotten"], json!([names[1]]), "{outcome}");
+    // Of which nothing is known any more.
+    let ran = replicate();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains(&names[1]), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,6 +214,19 @@ async fn one_machine_has_one_state_and_its_files_are_no_other_replicas() {
     let line = replicate(&desk, &other.id, &[]).failed();
     assert!(line.contains("--overwrite"), "{line}");
     replicate(&desk, &other.id, &["--overwrite"]).json();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_only_the_second_node_sees_is_found() {
+    let desk = Desk::set().await;
+    let blind = Neighbour::without_repositories(&desk.node);
+    let endpoints = format!("https://{},{}", blind.address(), desk.node.endpoint());
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = desk.command_at(&endpoints);
+    command.args(["replicate", &desk.machine.id, "-q", "-f", "json", "--to"]);
+    let ran = Ran::of(command.arg(folder.path()).output().unwrap());
+    let outcome = ran.json();
+    assert_is(&desk, folder.path(), text(&outcome["snapshot"]));
 }
 
 /// The command as it goes on and on.
@@ -285,6 +352,49 @@ async fn a_signal_in_the_middle_leaves_what_the_next_run_goes_on_from() {
         .json();
     assert!(outcome["finished"].is_string(), "{outcome}");
     assert_is(&desk, &to, text(&outcome["snapshot"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_command_that_waits_for_a_node() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    // One does not answer to a log-in, the other does not find the machine for now.
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let asked = Arc::new(AtomicBool::new(false));
+    let is_asked = Arc::clone(&asked);
+    let hangs = StandIn::of(&desk.node, move |_, body| {
+        asked.store(true, SeqCst);
+        let _ = released.lock().unwrap().recv();
+        Ok(body)
+    })
+    .await;
+    let busy = StandIn::of(&desk.node, |asked, body| {
+        if asked.starts_with("/api/v1/vms") {
+            return Err(503);
+        }
+        Ok(body)
+    })
+    .await;
+    for (endpoint, name) in [(hangs.endpoint(), "hangs"), (busy.endpoint(), "busy")] {
+        let mut running = Running::start(&desk, &endpoint, &folder.path().join(name), &[]);
+        wait::until("it waits", || {
+            if name == "hangs" {
+                is_asked.load(SeqCst)
+            } else {
+                running.said().contains("again in")
+            }
+        });
+        let id = i32::try_from(running.child.id()).unwrap();
+        kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+        let mut code = None;
+        wait::until("it ends", || {
+            code = running.child.try_wait().unwrap();
+            code.is_some()
+        });
+        assert_eq!(code.unwrap().code(), Some(143), "{}", running.said());
+    }
+    drop(release);
 }
 
 fn wait_for<T>(mut get: impl FnMut() -> Option<T>) -> T {

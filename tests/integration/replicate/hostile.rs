@@ -134,7 +134,7 @@ fn frames(stream: &[u8]) -> Vec<usize> {
 }
 
 /// The header's JSON, changed, with a stream of zeros from there to its end.
-fn another(stream: &[u8], change: impl Fn(&mut StreamHeader)) -> Vec<u8> {
+pub fn another(stream: &[u8], change: impl Fn(&mut StreamHeader)) -> Vec<u8> {
     let length = u32::from_le_bytes(stream[12..16].try_into().unwrap()) as usize;
     let mut header: StreamHeader = serde_json::from_slice(&stream[16..16 + length]).unwrap();
     change(&mut header);

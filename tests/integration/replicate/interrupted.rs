@@ -7,6 +7,7 @@ use coriolis_ovm_exporter::client::replicate::{
     Cancellation, Event, How, InMemory, Pending, ReplicaState, ReplicateError, Replication,
     StateFile, StateStore,
 };
+use coriolis_ovm_exporter::client::target::{Memory, Target};
 use coriolis_ovm_exporter::client::{ClientError, Comparison, DiskOf};
 use coriolis_ovm_exporter::protocol::{Consistency, Refine, SnapshotRequest};
 use uuid::Uuid;
@@ -94,6 +95,34 @@ async fn a_half_applied_snapshot_that_is_gone_is_found_out_by_digests() {
     assert!(outcome.warnings[0].contains(&between.to_string()));
     // That was that.
     assert_eq!(scene.run().await.disks[0].how, How::Incremental);
+}
+
+/// A node that has lost its repositories calls every snapshot gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_applied_snapshot_is_not_given_up_for_a_node_that_does_not_see_the_machine() {
+    let (scene, _, between) = trap().await;
+    let machine = format!("/api/v1/vms/{VM}");
+    let looks = std::sync::atomic::AtomicUsize::new(0);
+    let stand_in = StandIn::of(&scene.node, move |asked, body| {
+        if !asked.starts_with(&machine) {
+            return Ok(body);
+        }
+        // It loses them after the run has begun.
+        match looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Ok(body),
+            _ => Err(404),
+        }
+    })
+    .await;
+    let before = scene.state();
+    let run = scene.replication_from(stand_in.client(&scene.node).await);
+    let error = run.run().await.unwrap_err();
+    let status = error.client_error().and_then(ClientError::status);
+    assert_eq!(status.map(|status| status.as_u16()), Some(404), "{error}");
+    assert_eq!(scene.state(), before);
+    let outcome = scene.run().await;
+    assert_eq!(outcome.finished, Some(between));
+    assert_eq!(outcome.finished_disks[0].how, How::Incremental);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,6 +321,7 @@ fn save_pending(scene: &Scene, request: &SnapshotRequest, snapshot: Option<Uuid>
         request: request.clone(),
         snapshot,
         dirty: [].into(),
+        seen: [].into(),
     });
     file.save(&state).unwrap();
 }
@@ -417,6 +447,91 @@ async fn a_target_that_was_found_wrong_stays_so_whichever_save_is_the_last() {
             return;
         }
     }
+}
+
+/// The same of a target that does not tell whether somebody else has written to it: once it is as
+/// large as the disk again, the state alone says that it was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_of_another_size_stays_suspect_whichever_save_is_the_last() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let run = |state: Arc<InMemory>, target: &Arc<Memory>| {
+        let target: Arc<dyn Target> = Arc::<Memory>::clone(target);
+        Replication::of(VM)
+            .from(scene.client.clone())
+            .state(state)
+            .target("a.img", target)
+    };
+    let store = Arc::new(InMemory::default());
+    let whole = Arc::new(Memory::default());
+    run(Arc::clone(&store), &whole).run().await.unwrap();
+    for saves in 0.. {
+        let other = Arc::new(Memory::from(vec![1; 1 << 20]));
+        let failing: &'static Failing = Box::leak(Box::new(Failing {
+            inner: InMemory::new(store.state()),
+            left: saves.into(),
+        }));
+        let target: Arc<dyn Target> = Arc::<Memory>::clone(&other);
+        let ended = Replication::of(VM)
+            .from(scene.client.clone())
+            .state(failing)
+            .target("a.img", target)
+            .run()
+            .await;
+        store.save(&failing.inner.state().unwrap()).unwrap();
+        run(Arc::clone(&store), &other).run().await.unwrap();
+        let truth = std::fs::read(&scene.disks[0]).unwrap();
+        assert!(other.bytes() == truth, "after {saves} saves: {ended:?}");
+        if ended.is_ok() {
+            assert!(saves >= 5);
+            return;
+        }
+    }
+}
+
+/// The node made it, and its answer was lost: the run that fails for that leaves nothing behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_gets_no_answer_to_its_request_finds_what_it_made() {
+    let scene = Scene::with_disk(MIB).await;
+    let base = scene.run().await.snapshot;
+    let creates = format!("/api/v1/vms/{VM}/snapshots");
+    let stand_in = StandIn::of(&scene.node, move |asked, body| {
+        if asked == creates {
+            return Err(503);
+        }
+        Ok(body)
+    })
+    .await;
+    let client = stand_in.client(&scene.node).await;
+    let run = scene.replication_from(client).patience(Duration::ZERO);
+    let error = run.run().await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert_eq!(scene.snapshots().await, [base]);
+    assert!(scene.state().lost_keys.is_empty());
+    scene.run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_snapshot_that_is_said_to_be_the_base_is_refused_and_not_left() {
+    let scene = Scene::with_disk(MIB).await;
+    let base = scene.run().await.snapshot;
+    scene.write(0, 0, &[1; 4096]);
+    let creates = format!("/api/v1/vms/{VM}/snapshots");
+    let stand_in = StandIn::of(&scene.node, move |asked, body| {
+        if asked != creates {
+            return Ok(body);
+        }
+        let text = String::from_utf8(body).unwrap();
+        let made: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let made = made["id"].as_str().unwrap();
+        Ok(text.replace(made, &base.to_string()).into_bytes())
+    })
+    .await;
+    let run = scene.replication_from(stand_in.client(&scene.node).await);
+    let error = run.run().await.unwrap_err().to_string();
+    assert!(error.contains("an older one"), "{error}");
+    assert_eq!(scene.state().base, Some(base));
+    assert_eq!(scene.snapshots().await, [base]);
+    assert_eq!(scene.run().await.disks[0].how, How::Incremental);
 }
 
 /// The future is dropped, as by a timeout of the caller's.

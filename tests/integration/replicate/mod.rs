@@ -4,7 +4,7 @@
 //! and is no snapshot left over?
 
 mod connections;
-mod hostile;
+pub mod hostile;
 mod interrupted;
 mod kills;
 mod nodes;

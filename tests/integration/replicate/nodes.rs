@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use coriolis_ovm_exporter::client::replicate::{Event, How};
+use coriolis_ovm_exporter::client::replicate::{Event, How, StateFile, StateStore as _};
+use coriolis_ovm_exporter::protocol::SnapshotRequest;
+use jiff::Timestamp;
 
 use super::super::support::neighbour::Neighbour;
-use super::scene::{MIB, Scene};
+use super::scene::{MIB, Scene, VM};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_share_one_disk() {
@@ -61,6 +63,35 @@ async fn one_of_two_nodes_dies_on_the_way() {
         shares.iter().find(|share| share.endpoint == name).cloned()
     };
     assert!(share(&living).unwrap().covered > 48 * MIB);
+}
+
+/// It says of every snapshot that it is gone, and nothing may be left for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_started_without_its_repositories_is_not_believed() {
+    let scene = Scene::with_disk(2 * MIB).await;
+    scene.run().await;
+    let neighbour = Neighbour::without_repositories(&scene.node);
+    let blind = neighbour.client(&scene.node).await;
+    scene.write(0, 0, &[1; 4096]);
+    let half = scene.run_until_written().await;
+    let run = scene.replication_from(blind).from(scene.client.clone());
+    let outcome = run.run().await.unwrap();
+    assert_eq!(outcome.finished, Some(half));
+    assert_eq!(outcome.disks[0].how, How::Incremental);
+    scene.check(&outcome).await;
+    // Nor is it asked for what a lost request has made.
+    let request: SnapshotRequest = serde_json::from_str(r#"{"idempotency_key": "k"}"#).unwrap();
+    let lost = scene.client.create_snapshot_with(VM, &request).await;
+    let file = StateFile::open(scene.state_path()).unwrap();
+    let mut state = file.load().unwrap().unwrap();
+    state.lost_keys.insert("k".to_owned(), Timestamp::now());
+    file.save(&state).unwrap();
+    drop(file);
+    let blind = neighbour.client(&scene.node).await;
+    let run = scene.replication_from(blind).from(scene.client.clone());
+    let outcome = run.run().await.unwrap();
+    assert!(outcome.dropped.contains(&lost.unwrap().id));
+    scene.check(&outcome).await;
 }
 
 /// A node that does not have the base, beside one that has it: nothing is mixed up.

@@ -11,6 +11,8 @@ use coriolis_ovm_exporter::client::replicate::{
 use coriolis_ovm_exporter::client::target::{Memory, Target, TargetOptions, open};
 
 use super::super::comparison::house::must;
+use super::super::streams::scene::assert_same;
+use super::super::targets::ground::{Loop, Mount};
 use super::scene::{MIB, Scene, VM, changed};
 
 /// Passes everything on to memory, but for what a test wants otherwise.
@@ -143,6 +145,30 @@ async fn one_that_is_full_is_said_with_its_offset_and_goes_on_with_room() {
     let outcome = to(&scene, &target).run().await.unwrap();
     assert!(outcome.finished.is_some());
     same(&scene, &target).await;
+}
+
+/// What its file system has taken and the storage below it has not stays in memory as if it were
+/// there: a comparison has to look at what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_storage_has_lost_are_fetched_again_though_memory_has_them() {
+    let scene = Scene::with_disk(32 * MIB).await;
+    let storage = Mount::memory(&scene.folder, "tmpfs", "size=10m");
+    let device = Loop::new(&storage.point.join("image"), 64 * MIB, &[]);
+    must("mkfs.ext4", &["-q", "-O", "^has_journal", device.name()]);
+    let mount = Mount::new(&scene.folder.path().join("mount"), &[device.name()]);
+    let run = || scene.replication().to_files(&mount.point);
+    let error = run().run().await.unwrap_err();
+    assert!(error.to_string().contains("stable storage"), "{error}");
+    let to = storage.point.to_str().unwrap();
+    must("mount", &["-o", "remount,size=100m", to]);
+    let outcome = run().catch_up(false).run().await.unwrap();
+    assert_eq!(outcome.disks[0].how, How::Digests, "{outcome:?}");
+    drop(mount);
+    let mount = Mount::new(&scene.folder.path().join("again"), &[device.name()]);
+    let there = fs::read(mount.point.join("a.img")).unwrap();
+    let snapshot = scene.client.snapshot(VM, outcome.snapshot, None).await;
+    let truth = fs::read(&snapshot.unwrap().disks[0].path).unwrap();
+    assert_same(&there, &truth, "a.img");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 mod devices;
 mod files;
 mod full;
-mod ground;
+pub mod ground;
 mod same_bytes;
 
 use std::io;

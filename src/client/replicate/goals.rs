@@ -1,0 +1,143 @@
+//! Which target each disk goes to, and whether it may be written to.
+
+use std::sync::{Arc, PoisonError};
+
+use super::ReplicateError;
+use super::disk::Goal;
+use super::journal::blocking;
+use super::plan::TargetFacts;
+use super::run::Run;
+use crate::client::target::{Fingerprint, Target};
+use crate::protocol::{Snapshot, SnapshotDisk};
+
+impl Run {
+    /// Opens the targets.
+    pub(super) async fn goals(
+        self: &Arc<Run>,
+        snapshot: &Snapshot,
+        is_first: bool,
+    ) -> Result<Vec<Goal>, ReplicateError> {
+        let mut goals: Vec<Goal> = Vec::new();
+        for disk in &snapshot.disks {
+            let (run, disk) = (Arc::clone(self), disk.clone());
+            let goal = blocking(move || run.goal(disk, is_first)).await??;
+            let twice = goals
+                .iter()
+                .find(|other| Arc::ptr_eq(&other.target, &goal.target));
+            if let Some(other) = twice {
+                return Err(ReplicateError::Setup(format!(
+                    "{} and {} go to the same target, {}; name another one",
+                    other.disk.name, goal.disk.name, goal.facts.name
+                )));
+            }
+            if goals.iter().any(|other| other.disk.name == goal.disk.name) {
+                return Err(ReplicateError::Setup(format!(
+                    "snapshot {} has two disks of the name {}",
+                    snapshot.id, goal.disk.name
+                )));
+            }
+            goals.push(goal);
+        }
+        Ok(goals)
+    }
+
+    /// Blocks.
+    fn goal(&self, disk: SnapshotDisk, is_first: bool) -> Result<Goal, ReplicateError> {
+        let failed = |target: Option<&Arc<dyn Target>>, source| ReplicateError::Target {
+            disk: disk.name.clone(),
+            target: target.map(|target| target.name()).unwrap_or_default(),
+            offset: None,
+            source,
+        };
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.named.get(&disk.name).or(opened.get(&disk.name));
+        let target = match (known, &self.opener) {
+            (Some(target), _) => Arc::clone(target),
+            (None, Some(open)) => open(&disk)
+                .map_err(|error| failed(None, error))?
+                .ok_or_else(|| ReplicateError::NoTarget {
+                    disk: disk.name.clone(),
+                })?,
+            (None, None) => {
+                return Err(ReplicateError::NoTarget {
+                    disk: disk.name.clone(),
+                });
+            }
+        };
+        opened.insert(disk.name.clone(), Arc::clone(&target));
+        let facts = TargetFacts {
+            name: target.name(),
+            size: target
+                .size()
+                .map_err(|error| failed(Some(&target), error))?,
+            // What was written in this run is no longer what it was at its start.
+            zeroed: is_first && target.zeroed(),
+            readable: target.readable(),
+            fingerprint: target
+                .fingerprint()
+                .map_err(|error| failed(Some(&target), error))?,
+        };
+        Ok(Goal {
+            disk,
+            target,
+            facts,
+        })
+    }
+
+    /// Whether nothing is lost that is not this replica's.
+    pub(super) async fn may_be_written(
+        &self,
+        snapshot: &Snapshot,
+        goals: &[Goal],
+    ) -> Result<(), ReplicateError> {
+        let mut needed = vec![
+            (self.store.name(), "where the state is kept"),
+            (
+                format!("{}.lock", self.store.name()),
+                "the lock of the state",
+            ),
+        ];
+        for disk in &snapshot.disks {
+            let source = disk.parent_path.display().to_string();
+            needed.push((source, "a disk of the machine itself"));
+        }
+        // Those that can be seen from here.
+        let needed = blocking(move || {
+            let found = needed.into_iter().filter_map(|(path, what)| {
+                let found = std::fs::metadata(path).ok()?;
+                Some((Fingerprint::of(&found).identity, what))
+            });
+            found.collect::<Vec<_>>()
+        });
+        let needed = needed.await?;
+        let state = self.journal.state().await;
+        for Goal {
+            disk,
+            target,
+            facts,
+        } in goals
+        {
+            let (disk, name) = (disk.name.clone(), facts.name.clone());
+            let identity = facts.fingerprint.as_ref().map(|found| &found.identity);
+            let forbidden = needed.iter().find(|(needed, _)| Some(needed) == identity);
+            if let Some((_, what)) = forbidden {
+                return Err(ReplicateError::Forbidden {
+                    disk,
+                    target: name,
+                    what: (*what).to_owned(),
+                });
+            }
+            let is_blank = facts.size == 0 || target.zeroed();
+            let known = state.disks.get(&disk).filter(|known| known.target == name);
+            let is_another = known
+                .and_then(|known| known.fingerprint.as_ref())
+                .zip(facts.fingerprint.as_ref())
+                .is_some_and(|(left, found)| left.is_another_device(found));
+            let is_ours = state.owns(&name) && !is_another;
+            if !is_blank && !self.options.overwrite && !is_ours {
+                return Err(ReplicateError::Occupied { disk, target: name });
+            }
+        }
+        Ok(())
+    }
+}
