@@ -28,8 +28,8 @@ pub fn blocks(disk: &Path, seed: u64, count: u64, apart: u64) -> anyhow::Result<
     write_blocks(disk, seed, (0..count).map(|at| at * apart))
 }
 
-/// So many different blocks of the disk, anywhere, with random bytes.
-pub fn scatter(disk: &Path, seed: u64, count: u64) -> anyhow::Result<()> {
+/// So many different blocks of the disk, anywhere, with random bytes. How many ranges these are.
+pub fn scatter(disk: &Path, seed: u64, count: u64) -> anyhow::Result<u64> {
     let all = disk.metadata()?.len() / BLOCK;
     // One in each stretch of the disk, so that no two are the same.
     let mut random = Random::new(seed);
@@ -39,7 +39,10 @@ pub fn scatter(disk: &Path, seed: u64, count: u64) -> anyhow::Result<()> {
             from + random.below(to - from)
         })
         .collect();
-    write_blocks(disk, seed, places.into_iter())
+    let neighbours = places.windows(2).filter(|two| two[0] + 1 == two[1]);
+    let ranges = count - neighbours.count() as u64;
+    write_blocks(disk, seed, places.into_iter())?;
+    Ok(ranges)
 }
 
 fn write_blocks(disk: &Path, seed: u64, places: impl Iterator<Item = u64>) -> anyhow::Result<()> {
@@ -82,8 +85,7 @@ pub fn cached(path: &Path) -> anyhow::Result<u64> {
     told.trim().parse().context("what fincore tells")
 }
 
-/// Empties the page cache.
+/// Empties the page cache, of all that is written out.
 pub fn chill() -> io::Result<()> {
-    nix::unistd::sync();
     std::fs::write("/proc/sys/vm/drop_caches", "3")
 }

@@ -14,6 +14,7 @@ mod client;
 mod disks;
 mod figures;
 mod inner;
+mod library;
 mod loops;
 mod machine;
 mod memory;

@@ -1,4 +1,4 @@
-//! A node with the real daemon, and machines whose disks lie on a new XFS.
+//! A node with the real daemon, and machines whose disks lie on a new XFS of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use coriolis_ovm_exporter::client::Client;
-use coriolis_ovm_exporter::operations::demo::ground::Ground;
+use coriolis_ovm_exporter::operations::demo;
 use coriolis_ovm_exporter::operations::demo::machines::Machine;
 use coriolis_ovm_exporter::operations::demo::node::{Node, PASSWORD, USER};
 use coriolis_ovm_exporter::protocol::Snapshot;
@@ -15,22 +15,18 @@ use nix::unistd::Pid;
 use crate::bench::{Bench, command, daemon};
 use crate::{loops, process};
 
-pub struct Stage {
-    node: Node,
-    pub client: Client,
+/// A new file system with machines on it, before the daemon starts.
+pub struct Ground {
+    ground: demo::ground::Ground,
+    machines: Vec<Machine>,
 }
 
-impl Stage {
-    /// A machine with one disk of each size, on a file system of `space` bytes. `prepare` gets the
-    /// disks before the daemon starts.
-    pub fn set(
-        bench: &Bench,
-        space: u64,
-        disks: &[u64],
-        prepare: impl FnOnce(&[PathBuf]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Stage> {
+impl Ground {
+    /// A machine with one disk of each size, sparse and empty, on a file system with room for
+    /// `space` bytes.
+    pub fn lay(bench: &Bench, space: u64, disks: &[u64]) -> anyhow::Result<Ground> {
         // XFS refuses to be smaller than 300 MiB, and keeps some for itself.
-        let ground = Ground::xfs(space + space / 8 + (512 << 20))?;
+        let ground = demo::ground::Ground::xfs(space + space / 8 + (512 << 20))?;
         loops::uncached(&bench.folder());
         let machines: Vec<Machine> = (1..)
             .zip(disks)
@@ -39,18 +35,40 @@ impl Stage {
                 Machine::create(&ground.repository(), at, &name, &[*size])
             })
             .collect::<Result<_, _>>()?;
-        let paths: Vec<PathBuf> = machines
-            .iter()
-            .flat_map(|machine| machine.disks.clone())
-            .collect();
-        prepare(&paths)?;
+        Ok(Ground { ground, machines })
+    }
+
+    pub fn machine(&self, at: usize) -> &Machine {
+        &self.machines[at]
+    }
+
+    /// The guest's disk of a machine.
+    pub fn disk(&self, at: usize) -> &Path {
+        &self.machines[at].disks[0]
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> PathBuf {
+        self.ground.repository()
+    }
+
+    /// Starts the daemon, and logs in.
+    pub fn start(self, bench: &Bench) -> anyhow::Result<Stage> {
         bench.block_on(async {
-            let node = Node::with_machines(ground, machines, daemon()).await?;
+            let node = Node::with_machines(self.ground, self.machines, daemon()).await?;
             let client = node.client().await?;
             Ok(Stage { node, client })
         })
     }
+}
 
+/// The node.
+pub struct Stage {
+    node: Node,
+    pub client: Client,
+}
+
+impl Stage {
     pub fn machine(&self, at: usize) -> &Machine {
         &self.node.machines()[at]
     }

@@ -1,7 +1,15 @@
 //! What is measured, in groups that share their disks.
 
+mod absent;
+mod blocks;
 mod create;
+mod growth;
 mod https;
+mod incremental;
+mod lists;
+mod maps;
+mod sides;
+mod streams;
 
 use anyhow::bail;
 
@@ -23,7 +31,16 @@ pub struct Group {
 }
 
 /// All, in the order of the report.
-const GROUPS: &[Group] = &[https::GROUP, create::GROUP];
+const GROUPS: &[Group] = &[
+    https::GROUP,
+    blocks::GROUP,
+    maps::GROUP,
+    incremental::GROUP,
+    create::GROUP,
+    streams::GROUP,
+    lists::GROUP,
+    absent::GROUP,
+];
 
 /// The groups in which there is a figure that is asked for.
 pub fn wanted(wish: &Wish) -> anyhow::Result<Vec<&'static Group>> {
