@@ -92,6 +92,7 @@ test-cluster: setup
 
 # The programs that `make release` builds. DIR: a folder for the disks, FIGURES: names, with commas.
 bench: setup-bench
+	$(if $(FIGURES),,$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench pure -- --quiet)
 	$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench bench -- $(if $(DIR),--dir "$(DIR)") $(if $(FIGURES),--figures "$(FIGURES)")
 
 clean:

@@ -58,12 +58,9 @@ fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let last = counts.len() - 1;
     let mut curve = Vec::new();
     if bench.wants("growth_compare_time") {
-        for at in 0..last {
-            let taking = take(&library, &ground, at, counts[at])?;
-            curve.push([
-                counts[at] as f64,
-                compare_time(bench, &library, &taking, counts[at])?,
-            ]);
+        for (at, count) in counts[..last].iter().copied().enumerate() {
+            let taking = take(&library, &ground, at, count)?;
+            curve.push([count as f64, compare_time(bench, &library, &taking, count)?]);
         }
     }
     let taking = take(&library, &ground, last, most)?;
