@@ -45,6 +45,11 @@ impl Bench {
         most.unwrap_or(0) + if wish.short { OVERHEAD / 4 } else { OVERHEAD }
     }
 
+    /// Bytes of memory that have to be there: the largest disk is read from the page cache.
+    pub fn memory(wish: &Wish) -> u64 {
+        Bench::sizes(wish).disk * 5 / 4 + OVERHEAD / 2
+    }
+
     /// Whether a figure is asked for.
     pub fn wants(&self, name: &str) -> bool {
         self.wish.wants(name)

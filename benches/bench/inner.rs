@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::arguments::Wish;
 use crate::bench::Bench;
-use crate::report::Report;
+use crate::report::{Report, table};
 use crate::{figures, machine};
 
 pub fn run(wish: &Wish) -> anyhow::Result<()> {
@@ -19,9 +19,12 @@ pub fn run(wish: &Wish) -> anyhow::Result<()> {
     for group in figures::wanted(wish)? {
         let begun = Instant::now();
         eprintln!("{} …", group.what);
-        let figures = (group.measure)(&bench).with_context(|| group.what.to_owned())?;
-        found.extend(figures.into_iter().filter(|figure| wish.wants(figure.name)));
+        let mut figures = (group.measure)(&bench).with_context(|| group.what.to_owned())?;
+        figures.retain(|figure| wish.wants(figure.name));
+        // All of it comes again at the end, which may be far.
+        eprintln!("{}", table(&figures));
         eprintln!("{}: {:.0} s", group.what, begun.elapsed().as_secs_f64());
+        found.append(&mut figures);
     }
     let report = Report {
         machine: machine::description(),

@@ -14,6 +14,11 @@ pub fn description() -> String {
     )
 }
 
+/// Memory that programs may still take, bytes.
+pub fn available_memory() -> u64 {
+    kilobytes("MemAvailable")
+}
+
 fn memory() -> u64 {
     kilobytes("MemTotal")
 }

@@ -15,7 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::Wish;
 use crate::bench::Bench;
 use crate::rooms::{Room, gigabytes};
-use crate::{figures, loops};
+use crate::{figures, loops, machine};
+
+/// Whatever takes so long hangs.
+const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+/// The same in the short mode, which takes half a minute.
+const SHORT_PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn run(wish: &Wish) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
@@ -28,6 +33,14 @@ pub fn run(wish: &Wish) -> anyhow::Result<()> {
         gigabytes(space),
         wish.parent.display()
     );
+    let (memory, needed) = (machine::available_memory(), Bench::memory(wish));
+    if memory < needed {
+        bail!(
+            "{} of memory are free, and this takes {}: what is read has to be in the page cache",
+            gigabytes(memory),
+            gigabytes(needed)
+        );
+    }
     let room = Room::make(&wish.parent, space)?;
     let mut command = Command::new("setpriv");
     command
@@ -47,13 +60,14 @@ pub fn run(wish: &Wish) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let done = runtime.block_on(watched(command));
+    let patience = if wish.short { SHORT_PATIENCE } else { PATIENCE };
+    let done = runtime.block_on(watched(command, patience));
     wait_until_detached(&room);
     done
 }
 
-/// Runs it to its end, or to the first signal.
-async fn watched(command: Command) -> anyhow::Result<()> {
+/// Runs it to its end, to the first signal, or as long as one can wait.
+async fn watched(command: Command, patience: Duration) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -71,6 +85,7 @@ async fn watched(command: Command) -> anyhow::Result<()> {
         _ = interrupt.recv() => "SIGINT",
         _ = terminate.recv() => "SIGTERM",
         _ = hang_up.recv() => "SIGHUP",
+        () = tokio::time::sleep(patience) => "the clock: it hangs",
     };
     child.kill().await?;
     bail!("stopped by {stopped}; nothing is left behind");

@@ -9,6 +9,7 @@ mod table;
 pub use bar::Bar;
 pub use figure::Figure;
 pub use statistics::median;
+pub use table::table;
 
 use serde::Serialize;
 
@@ -33,7 +34,9 @@ impl Report {
 
     /// For the terminal.
     pub fn table(&self) -> String {
-        table::table(self)
+        let (machine, date, load) = (&self.machine, &self.date, &self.load);
+        let figures = table::table(&self.figures);
+        format!("{machine}\n{date}\nload: {load}\n\n{figures}")
     }
 
     /// An SVG document.

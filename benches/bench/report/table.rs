@@ -1,18 +1,16 @@
-use super::{Figure, Report};
+use super::Figure;
 
-pub fn table(report: &Report) -> String {
+/// A line for each figure, and one for its note.
+pub fn table(figures: &[Figure]) -> String {
     let mut rows = vec![["figure", "value", "", "bar", ""].map(str::to_owned)];
-    rows.extend(report.figures.iter().map(row));
+    rows.extend(figures.iter().map(row));
     let widths: Vec<usize> = (0..5)
         .map(|column| {
             let lengths = rows.iter().map(|row| row[column].chars().count());
             lengths.max().unwrap_or(0)
         })
         .collect();
-    let mut text = format!(
-        "{}\n{}\nload: {}\n\n",
-        report.machine, report.date, report.load
-    );
+    let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
         let line = format!(
             "{:<a$}  {:>b$} {:<c$}  {:<d$}  {}",
@@ -28,7 +26,7 @@ pub fn table(report: &Report) -> String {
         );
         text.push_str(line.trim_end());
         text.push('\n');
-        if let Some(figure) = at.checked_sub(1).map(|at| &report.figures[at])
+        if let Some(figure) = at.checked_sub(1).map(|at| &figures[at])
             && !figure.note.is_empty()
         {
             text.push_str(&format!("    {}\n", figure.note));
