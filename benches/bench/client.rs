@@ -1,12 +1,18 @@
 //! The library's client in a process of its own.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use coriolis_ovm_exporter::client::{Client, Comparison, DiskOf, Trust};
 use coriolis_ovm_exporter::protocol::delta::{Compression, Item};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Barrier;
 use uuid::Uuid;
+
+/// How long streams that have begun are left alone before any is read: what a server reads ahead
+/// for a client that does not take it, it has read by then. Nothing tells when.
+const REST: Duration = Duration::from_millis(500);
 
 /// What it is sent for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,8 +59,9 @@ async fn all(errand: &Errand) -> anyhow::Result<Received> {
     let trust = Trust::Authority(errand.authority.clone().into_bytes());
     let client = Client::with_token(&errand.endpoint, &errand.token, &trust)?;
     let begun = Instant::now();
+    let gate = Arc::new(Barrier::new(usize::try_from(errand.streams)?));
     let streams: Vec<_> = (0..errand.streams)
-        .map(|_| tokio::spawn(one(client.clone(), errand.clone())))
+        .map(|_| tokio::spawn(one(client.clone(), errand.clone(), Arc::clone(&gate))))
         .collect();
     let mut bytes = 0;
     for stream in streams {
@@ -67,7 +74,15 @@ async fn all(errand: &Errand) -> anyhow::Result<Received> {
     Ok(Received { bytes, seconds })
 }
 
-async fn one(client: Client, errand: Errand) -> anyhow::Result<u64> {
+/// All streams begin, then all are read.
+async fn opened(errand: &Errand, gate: &Barrier) {
+    if errand.streams > 1 {
+        gate.wait().await;
+        tokio::time::sleep(REST).await;
+    }
+}
+
+async fn one(client: Client, errand: Errand, gate: Arc<Barrier>) -> anyhow::Result<u64> {
     let mut bytes = 0;
     match errand.what {
         What::Disk => {
@@ -75,6 +90,7 @@ async fn one(client: Client, errand: Errand) -> anyhow::Result<u64> {
             let mut body = client
                 .read(vm, errand.snapshot, disk, 0, errand.size)
                 .await?;
+            opened(&errand, &gate).await;
             while let Some(piece) = body.chunk().await? {
                 bytes += piece.len() as u64;
             }
@@ -87,6 +103,7 @@ async fn one(client: Client, errand: Errand) -> anyhow::Result<u64> {
             };
             let all = Comparison::to(None);
             let mut stream = client.delta(&disk, &all, 0, Compression::None).await?;
+            opened(&errand, &gate).await;
             while let Some(item) = stream.next().await? {
                 match item {
                     Item::Data { bytes: data, .. } => bytes += data.len() as u64,

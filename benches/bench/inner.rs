@@ -21,6 +21,7 @@ pub fn run(wish: &Wish) -> anyhow::Result<()> {
         eprintln!("{} …", group.what);
         let mut figures = (group.measure)(&bench).with_context(|| group.what.to_owned())?;
         figures.retain(|figure| wish.wants(figure.name));
+        figures.sort_by_key(|figure| group.names.iter().position(|name| *name == figure.name));
         // All of it comes again at the end, which may be far.
         eprintln!("{}", table(&figures));
         eprintln!("{}: {:.0} s", group.what, begun.elapsed().as_secs_f64());

@@ -129,11 +129,11 @@ fn small_requests(bench: &Bench, stage: &Stage) -> anyhow::Result<Vec<Figure>> {
             let disk = &snapshot.disks[0];
             place.set(place.get() + 7919);
             let offset = place.get() % (disk.size / SMALL / 2) * 2 * SMALL;
-            let read = stage
-                .client
-                .read(&snapshot.vm_id, snapshot.id, &disk.name, offset, SMALL);
-            let bytes = bench.block_on(async { read.await?.bytes().await.map_err(Into::into) });
-            let bytes = bytes.map_err(|error: coriolis_ovm_exporter::client::ClientError| error)?;
+            let (vm, client) = (&snapshot.vm_id, &stage.client);
+            let bytes = bench.block_on(async {
+                let read = client.read(vm, snapshot.id, &disk.name, offset, SMALL);
+                anyhow::Ok(read.await?.bytes().await?)
+            })?;
             anyhow::ensure!(bytes.len() as u64 == SMALL, "{} bytes came", bytes.len());
             Ok(())
         })

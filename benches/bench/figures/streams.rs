@@ -26,24 +26,23 @@ fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let daemon = stage.daemon()?;
     let peak = |source: &Source| {
         memory::forget(daemon)?;
-        let transfer = source.read()?;
-        anyhow::Ok((mebibytes(memory::peak(daemon)?), transfer))
+        source.read()?;
+        anyhow::Ok(mebibytes(memory::peak(daemon)?))
     };
     let idle = mebibytes(memory::peak(daemon)?);
     let mut curve = Vec::new();
     let mut streams = 1;
     while streams <= sizes.streams {
         // Not from the cache: reading ahead takes memory too.
-        curve.push([streams as f64, peak(&source.streams(streams))?.0]);
+        curve.push([streams as f64, peak(&source.streams(streams))?]);
         streams *= 2;
     }
-    let (delta, _) = peak(&source.as_delta().streams(sizes.streams))?;
-    let (plain, transfer) = peak(&source.streams(sizes.streams))?;
+    let delta = peak(&source.as_delta().streams(sizes.streams))?;
+    let plain = peak(&source.streams(sizes.streams))?;
     let note = format!(
-        "{} streams, not cached, at {:.0} MB/s: {plain:.1} MiB for GETs, {delta:.1} for deltas; \
-         {idle:.1} before the first",
+        "{} streams that all begin before any is read, not cached: {plain:.1} MiB for GETs, \
+         {delta:.1} for deltas; {idle:.1} before the first",
         sizes.streams,
-        transfer.rate()
     );
     Ok(vec![
         Figure::of(

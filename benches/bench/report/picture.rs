@@ -21,10 +21,11 @@ const DECADE: f64 = 10.0;
 /// Middle tones, which can be read on white and on black; where the reader's preference is known,
 /// the text follows it.
 const STYLE: &str = "\
-text { font: 12px system-ui, sans-serif; fill: #57606a }\n\
+text { font: 12px system-ui, sans-serif; fill: #768390 }\n\
 .head { font-size: 15px; font-weight: 600 }\n\
 .met { fill: #2f9e5b } .missed { fill: #d9822b }\n\
 .limit { stroke: #8250df; stroke-width: 2 } .grid { stroke: #8c959f; stroke-width: .5 }\n\
+@media (prefers-color-scheme: light) { text { fill: #424a53 } }\n\
 @media (prefers-color-scheme: dark) { text { fill: #c9d1d9 } .limit { stroke: #b392f0 } }\n";
 
 pub fn picture(report: &Report) -> String {
@@ -84,6 +85,7 @@ pub fn picture(report: &Report) -> String {
         );
         text(&mut svg, "", 20.0, top + 18.0, figure.name);
         let bar = figure.bar.map(|bar| bar.to_string()).unwrap_or_default();
+        let bar = bar.replace(">=", "≥").replace("<=", "≤");
         let told = format!("{} {} (bar {bar})", number(value), figure.unit);
         text(&mut svg, "", LEFT + SPAN + 16.0, top + 18.0, &told);
         top += ROW;
@@ -129,7 +131,7 @@ mod tests {
         assert_eq!(svg.matches("class=\"limit\"").count(), 1);
         assert_eq!(svg.matches("rect class=\"missed\"").count(), 1);
         assert!(svg.contains("3 of 4 bars met"));
-        assert!(svg.contains("0.800 × (bar &lt;= 0.4)"));
+        assert!(svg.contains("0.800 × (bar ≤ 0.4)"));
         assert!(!svg.contains("told") && !svg.contains("absent"));
     }
 
