@@ -9,7 +9,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 TRIPLE := x86_64-unknown-linux-gnu
 RELEASE := $(TARGET)/$(TRIPLE)/release
 
-.PHONY: help setup setup-test setup-fuzz demo release test test-long test-ocfs2 test-cluster fuzz lint bench clean
+.PHONY: help setup setup-test setup-bench setup-fuzz demo release test test-long test-ocfs2 test-cluster fuzz lint bench clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
@@ -19,7 +19,7 @@ help:
 	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
-	@echo "make bench      what comparisons and reads cost on a fragmented disk (root)"
+	@echo "make bench      speed and memory beside nginx, rsync and others (root; FIGURES=<names>, DIR=<folder>)"
 	@echo "make setup      install the Debian packages that all of this needs"
 
 setup:
@@ -27,6 +27,9 @@ setup:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-bench:
+	@scripts/setup.sh bench
 
 setup-fuzz:
 	@scripts/setup.sh fuzz
@@ -57,8 +60,9 @@ IS_ROOT := $(filter 0,$(shell id -u))
 FILTER := $(if $(IS_ROOT),,-E 'not test(/^($(ROOT_TESTS))::/)')
 
 test: setup-test lint
-	@$(if $(IS_ROOT),,echo "Not root: LEFT OUT are all tests on real file systems ($(ROOT_TESTS))")
+	@$(if $(IS_ROOT),,echo "Not root: LEFT OUT are all tests on real file systems ($(ROOT_TESTS)) and the measurements' own trial")
 	$(CARGO) nextest run --locked $(FILTER)
+	$(if $(IS_ROOT),$(CARGO) test --locked --bench bench -- --short)
 	$(CARGO) test --locked --doc
 
 test-long: setup-test setup-fuzz lint
@@ -86,8 +90,10 @@ test-cluster: setup
 	@scripts/setup-ocfs2.sh
 	$(STATIC) $(CARGO) test --locked --release --target $(TRIPLE) --test ocfs2 -- $(or $(SCENARIO),cluster)
 
-bench: setup-test
-	$(CARGO) bench --locked --bench fragmented --bench streams
+# The programs that `make release` builds. DIR: a folder for the disks, FIGURES: names, with commas.
+bench: setup-bench
+	$(if $(FIGURES),,$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench pure -- --quiet)
+	$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench bench -- $(if $(DIR),--dir "$(DIR)") $(if $(FIGURES),--figures "$(FIGURES)")
 
 clean:
 	$(CARGO) clean

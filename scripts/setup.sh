@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that `make demo` (argument: demo), `make test` (argument: test) or
-# `make fuzz` (argument: fuzz) needs and does not find. As root it installs them, otherwise it
-# names them.
+# Installs the Debian packages that `make demo` (argument: demo), `make test` (argument: test),
+# `make bench` (argument: bench) or `make fuzz` (argument: fuzz) needs and does not find. As root it
+# installs them, otherwise it names them.
 set -eu
 
 # A C compiler and make for the bundled SQLite, AWS-LC and OpenSSL; perl for OpenSSL's build.
@@ -10,6 +10,10 @@ if [ "${1:-demo}" = test ]; then
     # setpriv, prlimit, fincore and losetup come with util-linux, lsattr with e2fsprogs.
     # ceph-common for rbd merge-diff: 21 MB to fetch, 87 MB installed.
     packages="$packages ceph-common btrfs-progs e2fsprogs xfsdump python3 systemd dash procps curl"
+fi
+if [ "${1:-demo}" = bench ] || [ "${1:-demo}" = test ]; then
+    # Whom we are measured against; `make test` tries the measurements out.
+    packages="$packages nginx nbdkit libnbd-bin rsync openssl curl iproute2"
 fi
 if [ "${1:-demo}" = fuzz ]; then
     # libFuzzer is C++.
@@ -30,6 +34,14 @@ if [ -n "$missing" ]; then
     fi
     echo "Installing:$missing"
     export DEBIAN_FRONTEND=noninteractive
+    # Nobody asked for a web server that runs: Debian starts what it installs unless this forbids it.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        trap 'exit 1' HUP INT TERM
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     # shellcheck disable=SC2086 # a list of words
     apt-get install --yes --no-install-recommends $missing >/dev/null 2>&1 || {
         apt-get update --quiet >/dev/null

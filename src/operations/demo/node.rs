@@ -21,7 +21,8 @@ use crate::ovm::agent::AgentRepository;
 pub const USER: &str = "admin";
 /// With what.
 pub const PASSWORD: &str = "demo-password";
-const REPOSITORY: &str = "0004fb00000300000de305e0000000aa";
+/// The id of its repository.
+pub const REPOSITORY: &str = "0004fb00000300000de305e0000000aa";
 
 /// The node. Dropping it stops the daemon and takes everything down.
 #[derive(Debug)]

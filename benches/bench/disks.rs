@@ -1,0 +1,91 @@
+//! What is written to disks, and what of them is cached.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use coriolis_ovm_exporter::operations::demo::guest::Random;
+use coriolis_ovm_exporter::operations::demo::machines::scribble;
+
+use crate::process;
+
+/// Bytes of a block.
+pub const BLOCK: u64 = 4096;
+
+/// Random bytes from end to end.
+pub fn fill(disk: &Path, seed: u64) -> anyhow::Result<()> {
+    let file = writer(disk)?;
+    let size = file.metadata()?.len();
+    scribble(&file, &mut Random::new(seed), 0, size)?;
+    Ok(file.sync_all()?)
+}
+
+/// `count` blocks of random bytes, `apart` blocks from one to the next; the first one at block 0.
+pub fn blocks(disk: &Path, seed: u64, count: u64, apart: u64) -> anyhow::Result<()> {
+    write_blocks(disk, seed, (0..count).map(|at| at * apart))
+}
+
+/// So many different blocks of the disk, anywhere, with random bytes. How many ranges these are.
+pub fn scatter(disk: &Path, seed: u64, count: u64) -> anyhow::Result<u64> {
+    let all = disk.metadata()?.len() / BLOCK;
+    // One in each stretch of the disk, so that no two are the same.
+    let mut random = Random::new(seed);
+    let places: Vec<u64> = (0..count)
+        .map(|at| {
+            let (from, to) = (at * all / count, (at + 1) * all / count);
+            from + random.below(to - from)
+        })
+        .collect();
+    let neighbours = places.windows(2).filter(|two| two[0] + 1 == two[1]);
+    let ranges = count - neighbours.count() as u64;
+    write_blocks(disk, seed, places.into_iter())?;
+    Ok(ranges)
+}
+
+fn write_blocks(disk: &Path, seed: u64, places: impl Iterator<Item = u64>) -> anyhow::Result<()> {
+    let file = writer(disk)?;
+    let mut random = Random::new(seed);
+    let mut bytes = vec![0; 4096];
+    for place in places {
+        random.fill(&mut bytes);
+        file.write_all_at(&bytes, place * BLOCK)?;
+    }
+    Ok(file.sync_all()?)
+}
+
+fn writer(disk: &Path) -> anyhow::Result<File> {
+    let file = File::options().write(true).open(disk);
+    file.with_context(|| format!("cannot open {}", disk.display()))
+}
+
+/// Brings all of a file into the page cache.
+pub fn cache(path: &Path) -> anyhow::Result<()> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    while file.read(&mut buffer)? > 0 {}
+    let (cached, size) = (cached(path)?, file.metadata()?.len());
+    // Holes and the last page make a difference.
+    if cached < size / 10 * 9 {
+        anyhow::bail!(
+            "only {cached} of the {size} bytes of {} stay in the page cache: too little memory",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Bytes of a file that are in the page cache.
+pub fn cached(path: &Path) -> anyhow::Result<u64> {
+    let mut fincore = Command::new("fincore");
+    fincore.args(["--bytes", "--noheadings", "--output", "RES"]);
+    let told = process::finish(fincore.arg(path))?.output;
+    told.trim().parse().context("what fincore tells")
+}
+
+/// Empties the page cache, of all that is written out.
+pub fn chill() -> io::Result<()> {
+    std::fs::write("/proc/sys/vm/drop_caches", "3")
+}

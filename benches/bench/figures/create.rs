@@ -1,0 +1,156 @@
+//! A disk of one extent and a disk of very many: taking a snapshot, against `cp --reflink` and
+//! fsync; a look at the machine and a small read, one disk against the other.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use super::Group;
+use super::sides::{milliseconds, ratios};
+use crate::bench::Bench;
+use crate::disks;
+use crate::pairs::alternated;
+use crate::peers::cp;
+use crate::report::{Bar, Figure};
+use crate::stage::{Ground, Stage};
+
+pub const GROUP: Group = Group {
+    what: "taking a snapshot",
+    names: &[
+        "create_vs_cp_1",
+        "create_vs_cp_100k",
+        "machine_fragmented_vs_plain",
+        "read_fragmented_vs_plain",
+    ],
+    space: |sizes| sizes.cloned * disks::BLOCK + PLAIN,
+    measure,
+};
+
+/// Bytes of the disk of one extent.
+const PLAIN: u64 = 64 << 20;
+/// Of a small read.
+const SMALL: u64 = 4096;
+const ONE: usize = 0;
+const MANY: usize = 1;
+
+fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let extents = bench.sizes.cloned;
+    let space = PLAIN + extents * disks::BLOCK;
+    let ground = Ground::lay(bench, space, &[PLAIN, extents * disks::BLOCK * 2])?;
+    disks::fill(ground.disk(ONE), 1)?;
+    disks::blocks(ground.disk(MANY), 2, extents, 2)?;
+    let stage = ground.start(bench)?;
+    let mut figures = Vec::new();
+    if bench.wants("create_vs_cp_1") {
+        let bar = Bar::AtMost(1.5);
+        let count = bench.sizes.clones;
+        figures.push(against_cp(
+            bench,
+            &stage,
+            "create_vs_cp_1",
+            ONE,
+            bar,
+            count,
+        )?);
+    }
+    if bench.wants("create_vs_cp_100k") {
+        let bar = Bar::AtMost(1.1);
+        let count = bench.sizes.pairs;
+        figures.push(against_cp(
+            bench,
+            &stage,
+            "create_vs_cp_100k",
+            MANY,
+            bar,
+            count,
+        )?);
+    }
+    if bench.wants("machine_fragmented_vs_plain") || bench.wants("read_fragmented_vs_plain") {
+        figures.extend(small_requests(bench, &stage)?);
+    }
+    Ok(figures)
+}
+
+fn against_cp(
+    bench: &Bench,
+    stage: &Stage,
+    name: &'static str,
+    machine: usize,
+    bar: Bar,
+    count: usize,
+) -> anyhow::Result<Figure> {
+    let (extents, stall) = (Cell::new(0), Cell::new(0.0));
+    let ours = || {
+        let begun = Instant::now();
+        let snapshot = stage.snapshot(bench, machine)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        extents.set(snapshot.disks[0].extents);
+        stall.set(snapshot.disks[0].stall_ms);
+        stage.delete(bench, &snapshot)?;
+        Ok(seconds)
+    };
+    let copy = stage.repository().join("copy.img");
+    let theirs = || cp::and_sync(stage.disk(machine), &copy);
+    let pairs = alternated(count, ours, theirs)?;
+    let note = format!(
+        "{} extents: {} of cp --reflink=always and fsync; the answer is waited for and read; the \
+         disk was held for {:.1} ms the last time",
+        extents.get(),
+        milliseconds(&pairs),
+        stall.get()
+    );
+    Ok(Figure::of(
+        name,
+        "×",
+        bar,
+        &ratios(&pairs, |seconds| *seconds),
+        note,
+    ))
+}
+
+/// What has nothing to do with the number of extents must not feel it.
+fn small_requests(bench: &Bench, stage: &Stage) -> anyhow::Result<Vec<Figure>> {
+    let snapshots = [stage.snapshot(bench, ONE)?, stage.snapshot(bench, MANY)?];
+    let timed = |what: &dyn Fn() -> anyhow::Result<()>| {
+        let begun = Instant::now();
+        what()?;
+        Ok(begun.elapsed().as_secs_f64())
+    };
+    let look = |machine: usize| {
+        timed(&|| {
+            let id = &stage.machine(machine).id;
+            bench.block_on(stage.client.vm(id))?;
+            Ok(())
+        })
+    };
+    let place = Cell::new(0_u64);
+    let read = |machine: usize| {
+        timed(&|| {
+            let snapshot = &snapshots[machine];
+            let disk = &snapshot.disks[0];
+            place.set(place.get() + 7919);
+            let offset = place.get() % (disk.size / SMALL / 2) * 2 * SMALL;
+            let (vm, client) = (&snapshot.vm_id, &stage.client);
+            let bytes = bench.block_on(async {
+                let read = client.read(vm, snapshot.id, &disk.name, offset, SMALL);
+                anyhow::Ok(read.await?.bytes().await?)
+            })?;
+            anyhow::ensure!(bytes.len() as u64 == SMALL, "{} bytes came", bytes.len());
+            Ok(())
+        })
+    };
+    let count = bench.sizes.clones * 5;
+    let mut figures = Vec::new();
+    for (name, what) in [
+        (
+            "machine_fragmented_vs_plain",
+            &look as &dyn Fn(usize) -> anyhow::Result<f64>,
+        ),
+        ("read_fragmented_vs_plain", &read),
+    ] {
+        let pairs = alternated(count, || what(MANY), || what(ONE))?;
+        let note = format!("{}; a request each, neither larger", milliseconds(&pairs));
+        let ratios = ratios(&pairs, |seconds| *seconds);
+        figures.push(Figure::of(name, "×", Bar::AtMost(1.3), &ratios, note));
+    }
+    Ok(figures)
+}

@@ -1,0 +1,29 @@
+//! Curves.
+
+use crate::report::{Bar, Figure};
+
+/// What still is linear: trees are one level deeper for many times as much in them.
+const LINEAR: f64 = 1.2;
+
+/// A curve that may grow as x does, and no faster. What it does is said.
+pub fn figure(name: &'static str, points: &[[f64; 2]], what: &str) -> Figure {
+    let mut figure = Figure::curve(name, Bar::AtMost(LINEAR), points, "");
+    let kind = match figure.value {
+        None => "too few points",
+        Some(power) if power <= 0.2 => "flat",
+        Some(power) if power < 0.8 => "slower than linear",
+        Some(power) if power <= LINEAR => "linear",
+        Some(_) => "FASTER than linear",
+    };
+    let told: Vec<String> = points
+        .iter()
+        .map(|[x, y]| format!("{x}: {}", short(*y)))
+        .collect();
+    figure.note = format!("{what}: {kind} ({})", told.join(", "));
+    figure
+}
+
+fn short(value: f64) -> String {
+    let places = if value >= 100.0 { 0 } else { 2 };
+    format!("{value:.places$}")
+}
