@@ -69,7 +69,7 @@ fn maps(criterion: &mut Criterion) {
         let plan = |mut left: VecDeque<Range>| {
             let mut reads = 0;
             while !left.is_empty() {
-                reads += Fetches::take(&mut left).reads.len();
+                reads += Fetches::take(&mut left, 1 << 20).reads.len();
             }
             reads
         };
