@@ -24,6 +24,7 @@ pub mod replicate;
 mod session;
 pub mod target;
 mod trust;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::answer::{LOGIN, WORK, accepted, json, within};
+use super::wire::Wire;
 use super::{ClientError, Trust};
 use crate::protocol::{LoginRequest, LoginResponse};
 
@@ -32,6 +33,8 @@ impl fmt::Debug for Credentials {
 /// What all clones of a client share.
 pub(super) struct Session {
     http: reqwest::Client,
+    /// What disks come over, where there is no proxy.
+    wire: Option<Wire>,
     /// As the caller wrote it, without a slash at the end.
     endpoint: String,
     token: RwLock<Arc<str>>,
@@ -48,9 +51,12 @@ impl Session {
         token: &str,
         credentials: Option<Credentials>,
     ) -> Result<Session, ClientError> {
+        let (http, tls) = trust.connections()?;
+        let endpoint = endpoint.trim_end_matches('/').to_owned();
         Ok(Session {
-            http: trust.connections()?,
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            http,
+            wire: tls.and_then(|tls| Wire::to(&endpoint, tls)),
+            endpoint,
             token: RwLock::new(token.into()),
             credentials,
             renewing: Mutex::new(()),
@@ -97,18 +103,32 @@ impl Session {
 
     /// Sends a request with the token. Where that is refused, logs in and sends it once more.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        self.send_for(WORK, request).await
+        self.send_by(None, WORK, request).await
     }
 
-    /// The same; the answer begins within this time.
-    async fn send_for(
+    /// The same for many bytes of a disk.
+    pub(super) async fn send_for_disk(
         &self,
+        request: RequestBuilder,
+    ) -> Result<Response, ClientError> {
+        self.send_by(self.wire.as_ref(), WORK, request).await
+    }
+
+    async fn send_by(
+        &self,
+        wire: Option<&Wire>,
         limit: Duration,
         request: RequestBuilder,
     ) -> Result<Response, ClientError> {
         let answer = |request: RequestBuilder, token: Arc<str>| {
             within(limit, async move {
-                Ok(request.bearer_auth(token).send().await?)
+                let request = request.bearer_auth(token);
+                if let (Some(wire), Some(copy)) = (wire, request.try_clone())
+                    && let Some(response) = wire.send(copy.build()?).await
+                {
+                    return Ok(response);
+                }
+                Ok(request.send().await?)
             })
         };
         let token = self.token();
@@ -137,6 +157,6 @@ impl Session {
         limit: Duration,
         request: RequestBuilder,
     ) -> Result<T, ClientError> {
-        json(self.send_for(limit, request).await?).await
+        json(self.send_by(None, limit, request).await?).await
     }
 }

@@ -4,6 +4,7 @@
 //! falls back.
 
 pub mod aligned;
+pub mod allocator;
 pub mod attributes;
 pub mod block_device;
 pub mod child;
