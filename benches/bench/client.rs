@@ -36,7 +36,7 @@ pub enum What {
     /// As they are.
     Disk,
     /// As a delta since nothing: every frame is checked.
-    Delta,
+    Delta(Compression),
 }
 
 /// What came of it, on standard output.
@@ -95,14 +95,14 @@ async fn one(client: Client, errand: Errand, gate: Arc<Barrier>) -> anyhow::Resu
                 bytes += piece.len() as u64;
             }
         }
-        What::Delta => {
+        What::Delta(compression) => {
             let disk = DiskOf {
                 vm: &errand.vm,
                 snapshot: errand.snapshot,
                 disk: &errand.disk,
             };
             let all = Comparison::to(None);
-            let mut stream = client.delta(&disk, &all, 0, Compression::None).await?;
+            let mut stream = client.delta(&disk, &all, 0, compression).await?;
             opened(&errand, &gate).await;
             while let Some(item) = stream.next().await? {
                 match item {

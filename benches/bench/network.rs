@@ -14,7 +14,42 @@ pub struct Network {
     pub usual: String,
 }
 
+/// How fast the loopback is.
+#[derive(Debug, Clone, Copy)]
+pub enum Link {
+    /// As fast as it can.
+    Unbounded,
+    /// A token bucket of so many megabits (10^6) a second, both directions together.
+    Megabits(u64),
+}
+
+/// Until it is dropped.
+pub struct SlowedDown(bool);
+
+impl Drop for SlowedDown {
+    fn drop(&mut self) {
+        if self.0 {
+            let _ = run(Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]));
+        }
+    }
+}
+
 impl Network {
+    /// Makes the loopback such a link.
+    pub fn slow_down(&self, link: Link) -> anyhow::Result<SlowedDown> {
+        let Link::Megabits(rate) = link else {
+            return Ok(SlowedDown(false));
+        };
+        // A bucket holds what passes in a few milliseconds, and at least two packets of the
+        // loopback, which are large.
+        let burst = (rate * 1_000_000 / 8 / 250).max(192 << 10);
+        let rate = format!("{rate}mbit");
+        run(Command::new("tc")
+            .args(["qdisc", "add", "dev", "lo", "root", "tbf", "rate", &rate])
+            .args(["burst", &burst.to_string(), "latency", "100ms"]))?;
+        Ok(SlowedDown(true))
+    }
+
     /// Brings the loopback up, with reno: it is steadier than BBR, whose estimates of a loopback
     /// wander.
     pub fn bring_up() -> anyhow::Result<Network> {

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::bail;
 use coriolis_ovm_exporter::protocol::Snapshot;
+use coriolis_ovm_exporter::protocol::delta::Compression;
 use nix::unistd::Pid;
 
 use crate::client::{Errand, Received, What};
@@ -85,8 +86,13 @@ impl Source {
 
     /// The same as a delta since nothing.
     pub fn as_delta(&self) -> Source {
+        self.packed(Compression::None)
+    }
+
+    /// That, packed.
+    pub fn packed(&self, compression: Compression) -> Source {
         let mut source = self.clone();
-        source.errand.what = What::Delta;
+        source.errand.what = What::Delta(compression);
         source
     }
 

@@ -1,7 +1,7 @@
 //! What is measured, in groups that share their disks.
 
-mod absent;
 mod blocks;
+mod compression;
 mod create;
 mod growth;
 mod https;
@@ -39,7 +39,7 @@ const GROUPS: &[Group] = &[
     create::GROUP,
     streams::GROUP,
     lists::GROUP,
-    absent::GROUP,
+    compression::GROUP,
 ];
 
 /// The groups in which there is a figure that is asked for.

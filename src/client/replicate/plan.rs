@@ -125,8 +125,8 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
     None
 }
 
-/// A run looks at its targets more often than that.
-const LATER: SignedDuration = SignedDuration::from_secs(15);
+/// A run looks at its targets more often than that, also where its state is slow to be saved.
+const LATER: SignedDuration = SignedDuration::from_secs(30);
 /// What storage may forget of the time of a change in a power cut.
 const EARLIER: SignedDuration = SignedDuration::from_mins(2);
 
@@ -142,6 +142,7 @@ fn is_of_then(found: &Fingerprint, seen: &Fingerprint) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::super::{DiskState, Pending};
@@ -263,6 +264,43 @@ mod tests {
         let mut older = state();
         older.disks.get_mut("a.img").unwrap().fingerprint = None;
         assert_eq!(plan(&older, touched("8:1", "2")).how, How::Incremental);
+    }
+
+    #[test]
+    fn what_was_changed_long_after_the_last_look_was_changed_by_somebody_else() {
+        let at = |second| Fingerprint {
+            changed: Timestamp::from_second(second).ok(),
+            ..fingerprint("8:1", "2")
+        };
+        let how = |seen: Option<Fingerprint>, found: Fingerprint| {
+            let mut state = dirty(state());
+            let pending = state.pending.as_mut().unwrap();
+            pending.seen = seen
+                .map(|seen| ("a.img".to_owned(), seen))
+                .into_iter()
+                .collect();
+            let found = TargetFacts {
+                fingerprint: Some(found),
+                ..target()
+            };
+            Plan::of(&state, &disk(), &found).how
+        };
+        for (later, expected) in [
+            (0, How::Incremental),
+            (30, How::Incremental),
+            (31, How::Digests),
+            (86_400, How::Digests),
+            (-120, How::Incremental),
+            (-121, How::Digests),
+        ] {
+            assert_eq!(how(Some(at(1000)), at(1000 + later)), expected, "{later}");
+        }
+        // As an older release, or a target that does not tell, has left it.
+        assert_eq!(how(None, at(5000)), How::Incremental);
+        assert_eq!(
+            how(Some(fingerprint("8:1", "1")), at(5000)),
+            How::Incremental
+        );
     }
 
     #[test]
