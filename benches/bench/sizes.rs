@@ -21,6 +21,8 @@ pub struct Sizes {
     pub streams: u64,
     /// The disk that each of them reads.
     pub streamed: u64,
+    /// The disk that is sent packed and unpacked, on the fastest of links.
+    pub packed: u64,
     /// Snapshots in one list.
     pub snapshots: u64,
 }
@@ -37,6 +39,7 @@ impl Sizes {
             replicated: 8 << 30,
             streams: 64,
             streamed: 256 << 20,
+            packed: 1 << 30,
             snapshots: 1_000,
         }
     }
@@ -53,6 +56,7 @@ impl Sizes {
             replicated: 32 << 20,
             streams: 8,
             streamed: 4 << 20,
+            packed: 4 << 20,
             snapshots: 10,
         }
     }

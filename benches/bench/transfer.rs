@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::bail;
 use coriolis_ovm_exporter::protocol::Snapshot;
+use coriolis_ovm_exporter::protocol::delta::Compression;
 use nix::unistd::Pid;
 
 use crate::client::{Errand, Received, What};
@@ -85,8 +86,20 @@ impl Source {
 
     /// The same as a delta since nothing.
     pub fn as_delta(&self) -> Source {
+        self.packed(Compression::None)
+    }
+
+    /// The same as a delta since nothing that is compressed.
+    pub fn packed(&self, compression: Compression) -> Source {
         let mut source = self.clone();
-        source.errand.what = What::Delta;
+        source.errand.what = What::Delta(compression);
+        source
+    }
+
+    /// So much of it, from its beginning on.
+    pub fn beginning(&self, size: u64) -> Source {
+        let mut source = self.clone();
+        source.errand.size = size.min(self.errand.size);
         source
     }
 

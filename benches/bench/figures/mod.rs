@@ -1,7 +1,7 @@
 //! What is measured, in groups that share their disks.
 
-mod absent;
 mod blocks;
+mod compression;
 mod create;
 mod growth;
 mod https;
@@ -34,12 +34,12 @@ pub struct Group {
 const GROUPS: &[Group] = &[
     https::GROUP,
     blocks::GROUP,
+    compression::GROUP,
     maps::GROUP,
     incremental::GROUP,
     create::GROUP,
     streams::GROUP,
     lists::GROUP,
-    absent::GROUP,
 ];
 
 /// The groups in which there is a figure that is asked for.
