@@ -24,6 +24,7 @@ pub struct Errand {
     pub vm: String,
     pub snapshot: Uuid,
     pub disk: String,
+    /// Bytes from the disk's beginning on.
     pub size: u64,
     pub what: What,
     /// So often at the same time.
@@ -35,7 +36,7 @@ pub struct Errand {
 pub enum What {
     /// As they are.
     Disk,
-    /// As a delta since nothing: every frame is checked.
+    /// As a delta since nothing, packed so: every frame is checked.
     Delta(Compression),
 }
 
@@ -102,7 +103,9 @@ async fn one(client: Client, errand: Errand, gate: Arc<Barrier>) -> anyhow::Resu
                 disk: &errand.disk,
             };
             let all = Comparison::to(None);
-            let mut stream = client.delta(&disk, &all, 0, compression).await?;
+            let end = Some(errand.size);
+            let stream = client.delta_between(&disk, &all, 0, end, compression);
+            let mut stream = stream.await?;
             opened(&errand, &gate).await;
             while let Some(item) = stream.next().await? {
                 match item {

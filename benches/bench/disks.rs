@@ -23,18 +23,29 @@ pub fn fill(disk: &Path, seed: u64) -> anyhow::Result<()> {
     Ok(file.sync_all()?)
 }
 
-/// Bytes that pack to about 40 %, from end to end: of each 64 bytes 24 are random, the others are
-/// the same everywhere.
-pub fn fill_with_words(disk: &Path, seed: u64) -> anyhow::Result<()> {
+/// Words of a vocabulary from end to end: what packs to less than half.
+pub fn write_words(disk: &Path, seed: u64) -> anyhow::Result<()> {
     let file = writer(disk)?;
     let size = file.metadata()?.len();
     let mut random = Random::new(seed);
-    let mut bytes = vec![b'w'; 1 << 20];
-    for at in (0..size).step_by(bytes.len()) {
-        for word in bytes.chunks_mut(64) {
-            random.fill(&mut word[..24]);
+    let words: Vec<Vec<u8>> = (0..4096)
+        .map(|_| {
+            let length = 3 + random.below(8);
+            let letter = |_| b'a' + u8::try_from(random.below(26)).unwrap_or(0);
+            (0..length).map(letter).chain([b' ']).collect()
+        })
+        .collect();
+    let mut page = Vec::new();
+    let mut position = 0;
+    while position < size {
+        page.clear();
+        while page.len() < 1 << 20 {
+            let word = usize::try_from(random.below(words.len() as u64))?;
+            page.extend_from_slice(&words[word]);
         }
-        file.write_all_at(&bytes, at)?;
+        let length = usize::try_from((size - position).min(1 << 20))?;
+        file.write_all_at(&page[..length], position)?;
+        position += length as u64;
     }
     Ok(file.sync_all()?)
 }

@@ -21,8 +21,8 @@ pub struct Sizes {
     pub streams: u64,
     /// The disk that each of them reads.
     pub streamed: u64,
-    /// Disks that pack well, for links of 50 Mbit/s, 1 Gbit/s and more.
-    pub packed: [u64; 3],
+    /// The disk that is sent packed and unpacked, on the fastest of links.
+    pub packed: u64,
     /// Snapshots in one list.
     pub snapshots: u64,
 }
@@ -39,7 +39,7 @@ impl Sizes {
             replicated: 8 << 30,
             streams: 64,
             streamed: 256 << 20,
-            packed: [32 << 20, 512 << 20, 2 << 30],
+            packed: 1 << 30,
             snapshots: 1_000,
         }
     }
@@ -56,7 +56,7 @@ impl Sizes {
             replicated: 32 << 20,
             streams: 8,
             streamed: 4 << 20,
-            packed: [1 << 20, 4 << 20, 4 << 20],
+            packed: 4 << 20,
             snapshots: 10,
         }
     }

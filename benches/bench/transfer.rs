@@ -89,10 +89,17 @@ impl Source {
         self.packed(Compression::None)
     }
 
-    /// That, packed.
+    /// The same as a delta since nothing that is compressed.
     pub fn packed(&self, compression: Compression) -> Source {
         let mut source = self.clone();
         source.errand.what = What::Delta(compression);
+        source
+    }
+
+    /// So much of it, from its beginning on.
+    pub fn beginning(&self, size: u64) -> Source {
+        let mut source = self.clone();
+        source.errand.size = size.min(self.errand.size);
         source
     }
 

@@ -34,12 +34,12 @@ pub struct Group {
 const GROUPS: &[Group] = &[
     https::GROUP,
     blocks::GROUP,
+    compression::GROUP,
     maps::GROUP,
     incremental::GROUP,
     create::GROUP,
     streams::GROUP,
     lists::GROUP,
-    compression::GROUP,
 ];
 
 /// The groups in which there is a figure that is asked for.
