@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A model in seconds and bytes.
+
 use super::*;
 
 /// A daemon, a socket's buffer and a link, in bytes and seconds.
