@@ -8,14 +8,18 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 TRIPLE := x86_64-unknown-linux-gnu
 RELEASE := $(TARGET)/$(TRIPLE)/release
+PACKAGES := $(TARGET)/packages
 
-.PHONY: help setup setup-test setup-bench setup-fuzz demo release test test-long test-ocfs2 test-cluster fuzz lint bench clean
+.PHONY: help setup setup-test setup-bench setup-fuzz setup-packages demo release packages test test-long test-ocfs2 \
+        test-cluster test-packages fuzz lint bench clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
 	@echo "make test       lints and every test, with reduced counts (root)"
 	@echo "make test-long  the same with full counts (root)"
 	@echo "make release    static binaries: $(RELEASE)/coriolis-ovm-exporter, ovm-exporter"
+	@echo "make packages   an RPM and a DEB of them: $(PACKAGES)"
+	@echo "make test-packages installs, upgrades and removes both in a chroot (root)"
 	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
@@ -34,6 +38,9 @@ setup-bench:
 setup-fuzz:
 	@scripts/setup.sh fuzz
 
+setup-packages:
+	@scripts/setup.sh packages
+
 demo: setup
 	$(CARGO) build --locked --bins
 	$(TARGET)/debug/coriolis-ovm-exporter demo $(if $(DIR),--dir $(DIR))
@@ -42,6 +49,9 @@ release: setup
 	$(STATIC) $(CARGO) build --locked --release --target $(TRIPLE)
 	@scripts/check-static.sh $(RELEASE)/coriolis-ovm-exporter
 	@scripts/check-static.sh $(RELEASE)/ovm-exporter
+
+packages: release setup-packages
+	@scripts/packages.sh $(RELEASE) $(PACKAGES)
 
 lint:
 	$(CARGO) fmt --all --check
@@ -71,6 +81,7 @@ test-long: setup-test setup-fuzz lint
 	@scripts/fuzz.sh 15
 	TEST_LONG=1 $(MAKE) test-ocfs2
 	TEST_LONG=1 $(MAKE) test-cluster
+	$(MAKE) test-packages
 
 # On a nightly compiler. What an earlier run learned is kept below the target directory.
 FUZZ_SECONDS ?= 600
@@ -89,6 +100,11 @@ test-ocfs2: setup
 test-cluster: setup
 	@scripts/setup-ocfs2.sh
 	$(STATIC) $(CARGO) test --locked --release --target $(TRIPLE) --test ocfs2 -- $(or $(SCENARIO),cluster)
+
+# Takes the programs that an earlier `make release` or `make test-ocfs2` has left.
+test-packages: setup-packages
+	@test -x $(RELEASE)/coriolis-ovm-exporter -a -x $(RELEASE)/ovm-exporter || $(MAKE) release
+	@scripts/test-packages.sh $(RELEASE)
 
 # The programs that `make release` builds. DIR: a folder for the disks, FIGURES: names, with commas.
 bench: setup-bench

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that `make demo` (argument: demo), `make test` (argument: test),
-# `make bench` (argument: bench) or `make fuzz` (argument: fuzz) needs and does not find. As root it
-# installs them, otherwise it names them.
+# `make bench` (argument: bench), `make fuzz` (argument: fuzz), or `make packages` and `make
+# test-packages` (argument: packages) need and do not find. As root it installs them, otherwise it names
+# them.
 set -eu
 
 # A C compiler and make for the bundled SQLite, AWS-LC and OpenSSL; perl for OpenSSL's build.
@@ -18,6 +19,10 @@ fi
 if [ "${1:-demo}" = fuzz ]; then
     # libFuzzer is C++.
     packages="$packages g++"
+fi
+if [ "${1:-demo}" = packages ]; then
+    # rpmbuild comes with rpm, systemctl with systemd, readelf with binutils.
+    packages="$packages binutils dash rpm systemd"
 fi
 
 missing=""

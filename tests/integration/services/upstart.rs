@@ -137,12 +137,30 @@ fn every_stanza_is_one_of_upstart_0_6_5() {
 #[test]
 fn the_scripts_are_good_for_a_posix_shell() {
     let job = shipped_job();
-    assert_eq!(job.scripts.len(), 2, "{:?}", job.scripts);
+    assert_eq!(job.scripts.len(), 3, "{:?}", job.scripts);
     for script in &job.scripts {
         assert_eq!(dash("-n", script), "", "{script}");
     }
     // dash does notice.
     assert_ne!(dash("-n", "if true; then"), "");
+}
+
+/// A package brings the job before `init` has made a configuration.
+#[test]
+fn without_a_configuration_it_does_not_start() {
+    const CONFIG: &str = "/etc/coriolis-ovm-exporter/config.toml";
+    let job = shipped_job();
+    let script = job.scripts.iter().find(|script| script.contains("stop;"));
+    let script = script.expect("a script that stops the job");
+    assert!(script.contains(CONFIG), "{script}");
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("config.toml");
+    let script = script.replace(CONFIG, here.to_str().unwrap());
+    let script = format!("stop() {{ echo stopped >&2; }}\n{script}\necho starts >&2");
+    // Upstart calls its shell with -e.
+    assert_eq!(dash("-e", &script), "stopped\n");
+    fs::write(&here, "").unwrap();
+    assert_eq!(dash("-e", &script), "starts\n");
 }
 
 /// What dash says about a script.
