@@ -9,13 +9,15 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 TRIPLE := x86_64-unknown-linux-gnu
 RELEASE := $(TARGET)/$(TRIPLE)/release
 
-.PHONY: help setup setup-test setup-bench setup-fuzz demo release test test-long test-ocfs2 test-cluster fuzz lint bench clean
+.PHONY: help setup setup-test setup-bench setup-fuzz demo release wheel test test-python test-long test-ocfs2 test-cluster fuzz lint bench clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
 	@echo "make test       lints and every test, with reduced counts (root)"
 	@echo "make test-long  the same with full counts (root)"
 	@echo "make release    static binaries: $(RELEASE)/coriolis-ovm-exporter, ovm-exporter"
+	@echo "make wheel      the Python package, for CPython 3.9 and later: $(TARGET)/wheels"
+	@echo "make test-python the Python package in a fresh virtual environment (root; a part of make test)"
 	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
@@ -43,6 +45,13 @@ release: setup
 	@scripts/check-static.sh $(RELEASE)/coriolis-ovm-exporter
 	@scripts/check-static.sh $(RELEASE)/ovm-exporter
 
+# From PyPI: maturin, in a virtual environment of its own.
+wheel:
+	@scripts/setup.sh wheel
+	python3 -m venv $(TARGET)/maturin
+	$(TARGET)/maturin/bin/pip install --quiet "maturin>=1.9,<2"
+	$(TARGET)/maturin/bin/maturin build --locked --release --manifest-path python/Cargo.toml --out $(TARGET)/wheels
+
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
@@ -52,6 +61,7 @@ lint:
 	$(CARGO) check --locked --no-default-features
 	$(CARGO) check --locked --no-default-features --features client
 	$(CARGO) check --locked --no-default-features --features cli
+	$(CARGO) clippy --locked --package coriolis-ovm-exporter-python -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet
 
 # These mount file systems. As root they must run; without root they cannot, and that is said.
@@ -64,10 +74,16 @@ test: setup-test lint
 	$(CARGO) nextest run --locked $(FILTER)
 	$(if $(IS_ROOT),$(CARGO) test --locked --bench bench -- --short)
 	$(CARGO) test --locked --doc
+	$(if $(IS_ROOT),$(MAKE) test-python,@echo "Not root: LEFT OUT are the tests of the Python package")
+
+# Reaches PyPI. ARGS go to pytest; SEED=<number> repeats a run.
+test-python: setup-test
+	@scripts/test-python.sh $(ARGS)
 
 test-long: setup-test setup-fuzz lint
 	TEST_LONG=1 $(CARGO) nextest run --locked --profile long $(FILTER)
 	$(CARGO) test --locked --doc
+	TEST_LONG=1 $(MAKE) test-python
 	@scripts/fuzz.sh 15
 	TEST_LONG=1 $(MAKE) test-ocfs2
 	TEST_LONG=1 $(MAKE) test-cluster
