@@ -8,7 +8,12 @@ if TYPE_CHECKING:
     _ConnectionError = ConnectionError
 else:
     try:
-        from requests import ConnectionError as _ConnectionError, HTTPError as _HTTPError
+        from requests import HTTPError as _HTTPError
+        from requests import ConnectionError as _Broken
+
+        class _ConnectionError(_Broken, ConnectionError):
+            """By either name."""
+
     except ImportError:
         _HTTPError, _ConnectionError = OSError, ConnectionError
 
@@ -61,7 +66,8 @@ class HTTPError(ExporterError, _HTTPError):
 
 
 class TransportError(ExporterError, _ConnectionError):
-    """No answer, or one that broke off. Caught by ``except requests.ConnectionError``."""
+    """No answer, or one that broke off. Caught by ``except requests.ConnectionError`` and ``except
+    ConnectionError``."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

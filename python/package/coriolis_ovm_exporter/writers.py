@@ -50,6 +50,11 @@ def target_of(disk: str, writer: Writer, zeroed: bool) -> Union[Tuple[str, bool]
     )
 
 
+def name_of(disk: str) -> str:
+    """What the state calls a writer that has no name of its own."""
+    return f"the writer of {disk}"
+
+
 class Target:
     """What the compiled half calls, always on the thread that called ``replicate``."""
 
@@ -94,7 +99,7 @@ class _Writing(Target):
     """Writes to an object that has seek and write."""
 
     def __init__(self, disk: str, zeroed: bool) -> None:
-        self.name = f"the writer of {disk}"
+        self.name = name_of(disk)
         self.zeroed = zeroed
         #: Asked for, but nothing may be cut before the first write.
         self._wanted_size: Optional[int] = None
@@ -166,6 +171,13 @@ class _Object(_Writing):
             return 0
         self._object.flush()
         return os.fstat(self._object.fileno()).st_size
+
+    def prepare(self, size: int) -> None:
+        # The engine sees to it that a file is not cut too early, since it knows its size.
+        if self._is_file and self.size() != size:
+            self._object.truncate(size)
+        elif not self._is_file:
+            super().prepare(size)
 
     def read_at(self, offset: int, length: int) -> bytes:
         self._object.seek(offset)

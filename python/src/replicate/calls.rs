@@ -44,14 +44,36 @@ pub(super) enum Answer {
 }
 
 /// What the Python half has for a disk.
-#[derive(FromPyObject)]
 pub(super) enum Opened {
     /// A file or a device, and whether that is said to be all zeros.
-    #[pyo3(annotation = "tuple[str, bool]")]
-    Path((PathBuf, bool)),
+    Path(PathBuf, bool),
     /// Something that Python writes to.
-    #[pyo3(annotation = "Writer")]
-    Writer(Py<PyAny>),
+    Writer(Written),
+}
+
+/// What Python's half has made of a file object or a writer (`writers.py`).
+pub(super) struct Written {
+    pub(super) object: Py<PyAny>,
+    pub(super) name: String,
+    pub(super) is_readable: bool,
+    pub(super) is_zero: bool,
+}
+
+impl Opened {
+    fn of(found: &Bound<'_, PyAny>) -> PyResult<Option<Opened>> {
+        if found.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(match found.extract::<(PathBuf, bool)>() {
+            Ok((path, is_zero)) => Opened::Path(path, is_zero),
+            Err(_) => Opened::Writer(Written {
+                name: found.getattr("name")?.extract()?,
+                is_readable: found.getattr("readable")?.extract()?,
+                is_zero: found.getattr("zeroed")?.extract()?,
+                object: found.clone().unbind(),
+            }),
+        }))
+    }
 }
 
 pub(super) struct Call {
@@ -120,7 +142,7 @@ impl Call {
 fn call(object: &Bound<'_, PyAny>, deed: Deed) -> PyResult<Answer> {
     let py = object.py();
     match deed {
-        Deed::Open(disk) => object.call1((disk,))?.extract().map(Answer::Target),
+        Deed::Open(disk) => Opened::of(&object.call1((disk,))?).map(Answer::Target),
         Deed::Size => object.call_method0("size")?.extract().map(Answer::Size),
         Deed::Prepare(size) => object.call_method1("prepare", (size,)).map(done),
         Deed::Write(offset, bytes) => object

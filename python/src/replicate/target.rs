@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coriolis_ovm_exporter::client::target::{self, Target, TargetOptions};
 use coriolis_ovm_exporter::protocol::SnapshotDisk;
-use pyo3::prelude::*;
 use serde_json::json;
 
 use super::calls::{Answer, Caller, Deed, Opened};
@@ -16,21 +15,24 @@ pub(super) fn open(opener: &Caller, disk: &SnapshotDisk) -> io::Result<Option<Ar
     let told = json!({ "name": disk.name, "size": disk.size, "path": disk.parent_path });
     match opener.ask(Deed::Open(told.to_string()))? {
         Answer::Target(None) => Ok(None),
-        Answer::Target(Some(Opened::Path((path, declared_zeroed)))) => {
+        Answer::Target(Some(Opened::Path(path, declared_zeroed))) => {
             let options = TargetOptions {
                 declared_zeroed,
                 ..TargetOptions::default()
             };
             target::open(&path, &options).map(Some)
         }
-        Answer::Target(Some(Opened::Writer(object))) => {
-            Ok(Some(Arc::new(Writer::new(opener, object)?)))
-        }
+        Answer::Target(Some(Opened::Writer(written))) => Ok(Some(Arc::new(Writer {
+            line: opener.to(written.object),
+            name: written.name,
+            is_readable: written.is_readable,
+            is_zero: AtomicBool::new(written.is_zero),
+        }))),
         _ => Err(unexpected()),
     }
 }
 
-/// What Python's half has made of a file object or a writer (`writers.py`).
+/// What takes bytes in Python, on the thread that asked for the run.
 struct Writer {
     line: Caller,
     name: String,
@@ -39,25 +41,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(opener: &Caller, object: Py<PyAny>) -> io::Result<Writer> {
-        // Short, and no call of the caller's own code: its attributes were set by ours.
-        let told = Python::attach(|py| {
-            let object = object.bind(py);
-            let name = object.getattr("name")?.extract()?;
-            let is_readable = object.getattr("readable")?.extract()?;
-            let is_zero: bool = object.getattr("zeroed")?.extract()?;
-            Ok::<_, PyErr>((name, is_readable, AtomicBool::new(is_zero)))
-        });
-        let (name, is_readable, is_zero) =
-            told.map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Writer {
-            line: opener.to(object),
-            name,
-            is_readable,
-            is_zero,
-        })
-    }
-
     fn ask(&self, deed: Deed) -> io::Result<Answer> {
         self.line
             .ask(deed)
