@@ -203,6 +203,79 @@ def test_volumes_are_not_zero_after_a_first_run_that_broke_off(transfer):
     transfer.check()
 
 
+def test_volumes_are_not_zero_after_a_first_run_that_coriolis_forgot(transfer):
+    transfer.run(keep=False)
+    transfer.machine.work()
+    transfer.run()
+    assert faults.written == transfer.size
+    kept = transfer.volumes_info[0]["replica_state"]["snapshot"]
+    for entry in transfer.client.get_snapshots(transfer.machine.id):
+        if entry["id"] != kept:
+            transfer.client.delete_snapshot(transfer.machine.id, entry["id"])
+    transfer.check()
+
+
+class Labels:
+    """A node, as far as the ledger sees one."""
+
+    def __init__(self, **roles):
+        self.roles = roles
+        self.cannot_change = False
+
+    def get_all_snapshots(self, space):
+        return [
+            {"id": id, "vm_id": "vm", "state": "ready", "disks": ["a"], "label": f"coriolis R {role}"}
+            for id, role in self.roles.items()
+        ]
+
+    def get_snapshot(self, vm, snapshot, squash):
+        return {"disks": [{"name": "a", "size": 1, "parent_path": "/a"}]}
+
+    def change_snapshot(self, vm, snapshot, label, **changes):
+        if self.cannot_change:
+            raise ValueError("no answer")
+        self.roles[snapshot] = label.split(" ")[2]
+
+
+def replica_of(labels, incremental=True):
+    state = {"replica": "R", "vm": "vm", "snapshot": "any"}
+    return ledger.Replica(labels, "vm", [{"disk_id": "a", "replica_state": state}], incremental)
+
+
+def test_no_label_is_left_that_makes_a_base_of_what_is_overwritten():
+    labels = Labels(one="holds", two="copying")
+    assert replica_of(labels).load()["base"] == "one"
+    # Should the old ones not be deleted, they are no base any more.
+    state = replica_of(labels, incremental=False).load()
+    assert (state["base"], sorted(state["to_drop"])) == (None, ["one", "two"])
+    assert set(state["suspect"]) == {"a"} and labels.roles["one"] == "wrong"
+    labels = Labels(one="holds")
+    labels.cannot_change = True
+    with pytest.raises(ValueError, match="no answer"):
+        replica_of(labels, incremental=False)
+
+
+def test_labels_follow_the_state():
+    labels = Labels(one="holds")
+    replica = replica_of(labels)
+    state = replica.load()
+    labels.roles["two"] = "copying"
+    pending = {"request": {}, "snapshot": "two", "dirty": []}
+    replica.save({**state, "pending": pending})
+    assert labels.roles["one"] == "holds"
+    replica.save({**state, "pending": {**pending, "dirty": ["a"]}})
+    assert labels.roles == {"one": "leaving", "two": "copying"}
+    assert replica_of(labels).load()["pending"]["snapshot"] == "two"
+    # A node has sent what it must not: no later run may believe what is there.
+    replica.save({**state, "pending": {**pending, "dirty": ["a"]}, "suspect": {"a": "it lies"}})
+    assert labels.roles["one"] == "wrong"
+    assert replica_of(Labels(**labels.roles)).load()["base"] is None
+    replica.save({**state, "base": "two", "to_drop": ["one"]})
+    assert labels.roles == {"one": "wrong", "two": "holds"}
+    again = replica_of(labels).load()
+    assert (again["base"], again["to_drop"]) == ("two", ["one"])
+
+
 def test_whole_disks_are_compared_where_that_is_wanted(transfer):
     transfer.environment = {"verify_disk_integrity": True, "compression": "zstd", "streams": 1}
     transfer.run()

@@ -154,7 +154,7 @@ class ExportProvider(*bases()):  # type: ignore[misc]
             disks=list(volumes),
             label=replica.label("copying"),
             # One that tells that zeroed volumes were written to must stay.
-            expires_in=None if zeroed else ledger.ABANDONED,
+            expires_in=None if said and replica.is_new else ledger.ABANDONED,
             **options,
         )
         remembered = replica.remembered()

@@ -8,7 +8,7 @@ volumes is in the labels of its snapshots, which are changed before anything is 
 | ``coriolis ID holds`` | hold exactly this snapshot |
 | ``coriolis ID leaving`` | held it, and something was written since |
 | ``coriolis ID copying`` | hold it in part, or not at all |
-| ``coriolis ID wrong`` | were found to differ from it after it was copied |
+| ``coriolis ID wrong`` | hold anything: it must not be a base, nor be finished |
 
 ``ID`` is the replica's, made for its first run. So the next run finishes what was half written, and
 copies everything only where it has to.
@@ -65,11 +65,12 @@ class Replica:
 
     def save(self, state: Json) -> None:
         """Returns when the labels say what the state says."""
-        pending = state.get("pending") or {}
         base = state.get("base")
         if base is not None:
-            is_written = bool(pending.get("dirty"))
-            self._call_it(base, "leaving" if is_written else "holds")
+            is_written = bool((state.get("pending") or {}).get("dirty"))
+            role = "leaving" if is_written else "holds"
+            # Which disks are suspect no label tells: all of them are, to the next run.
+            self._call_it(base, "wrong" if state.get("suspect") else role)
         self._state = state
 
     def distrust(self, snapshot: str) -> None:
@@ -91,12 +92,10 @@ class Replica:
     def may_trust_zeroed(self) -> bool:
         """Whether volumes that are said to be zero can be: nobody may have begun to write to them.
 
-        Coriolis goes on to say so after a first run that was interrupted.
+        Coriolis goes on to say so after a first run that was interrupted, or that has succeeded
+        without Coriolis knowing of it. Either leaves a snapshot, which may be another replica's too.
         """
-        return self.is_new and not any(
-            _role(entry.get("label")) not in (None, "holds", "leaving")
-            for entry in self._entries()
-        )
+        return self.is_new and not any(_role(entry.get("label")) for entry in self._entries())
 
     def _call_it(self, snapshot: str, role: str) -> None:
         label = self.label(role)
@@ -109,8 +108,8 @@ class Replica:
         try:
             patiently(lambda: self._client.change_snapshot(self._vm, snapshot, **changes))
         except HTTPError as error:
-            # A base that was deleted meanwhile: without it nothing can be taken for unchanged.
-            if error.status_code != 404 or role != "leaving":
+            # One that was deleted meanwhile cannot be taken for a base anyway.
+            if error.status_code != 404 or role == "holds":
                 raise
         self._labels[snapshot] = label
 
@@ -155,6 +154,9 @@ class Replica:
                 pending, reason = None, f"snapshot {base} cannot be read"
         if reason is not None:
             state["suspect"] = {disk: reason for disk in self._known}
+            # They are dropped before anything is written, unless that fails.
+            for entry in ours["holds"] + ours["leaving"]:
+                self._call_it(entry["id"], "wrong")
         elif pending is not None:
             state["pending"] = {
                 "request": {},
