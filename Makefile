@@ -9,7 +9,7 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static"
 TRIPLE := x86_64-unknown-linux-gnu
 RELEASE := $(TARGET)/$(TRIPLE)/release
 
-.PHONY: help setup setup-test setup-bench setup-fuzz demo release wheel test test-python test-long test-ocfs2 test-cluster fuzz lint bench clean
+.PHONY: help setup setup-test setup-bench setup-fuzz demo release wheel test test-python test-long test-ocfs2 test-cluster fuzz lint bench bench-python clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
 	@echo "make bench      speed and memory beside nginx, rsync and others (root; FIGURES=<names>, DIR=<folder>)"
+	@echo "make bench-python how fast a run from Python is beside the command's (root)"
 	@echo "make setup      install the Debian packages that all of this needs"
 
 setup:
@@ -110,6 +111,10 @@ test-cluster: setup
 bench: setup-bench
 	$(if $(FIGURES),,$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench pure -- --quiet)
 	$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench bench -- $(if $(DIR),--dir "$(DIR)") $(if $(FIGURES),--figures "$(FIGURES)")
+
+# Beside the command, on release builds.
+bench-python: setup-test
+	@scripts/bench-python.sh
 
 clean:
 	$(CARGO) clean

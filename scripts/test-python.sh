@@ -24,5 +24,6 @@ python3 -m venv "$work/bare"
 "$work/tools/bin/mypy" --config-file python/pyproject.toml --package coriolis_ovm_exporter
 export DAEMON="$target/debug/coriolis-ovm-exporter" BARE_PYTHON="$work/bare/bin/python"
 export PYTHONDONTWRITEBYTECODE=1
-"$work/tools/bin/pytest" -p no:cacheprovider --rootdir python -c python/pyproject.toml \
+trap 'rm -rf "$work/replicas"' EXIT
+"$work/tools/bin/pytest" -p no:cacheprovider --basetemp "$work/replicas" --rootdir python -c python/pyproject.toml \
     python/tests "$@"

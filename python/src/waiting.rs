@@ -14,11 +14,37 @@ pub(crate) const GLANCE: Duration = Duration::from_millis(100);
 /// Threads that speak to nodes; targets have others.
 const THREADS: usize = 2;
 
-/// The threads that do the work of a connection, and the process that they belong to.
+/// The threads that do the work of a connection. Clones share them.
 #[derive(Debug, Clone)]
-pub(crate) struct Threads {
-    runtime: Arc<Runtime>,
+pub(crate) struct Threads(Arc<Pool>);
+
+/// A runtime, and the process that its threads belong to.
+#[derive(Debug)]
+struct Pool {
+    /// Some, until it is dropped.
+    runtime: Option<Runtime>,
     process: u32,
+}
+
+impl Pool {
+    fn is_ours(&self) -> bool {
+        self.process == std::process::id()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        if self.is_ours() {
+            // Whoever drops it holds the GIL, and must not wait.
+            runtime.shutdown_background();
+        } else {
+            // The threads stayed behind at the fork: nobody would answer.
+            std::mem::forget(runtime);
+        }
+    }
 }
 
 impl Threads {
@@ -28,24 +54,24 @@ impl Threads {
             .thread_name("exporter-client")
             .enable_all()
             .build()?;
-        Ok(Threads {
-            runtime: Arc::new(runtime),
+        Ok(Threads(Arc::new(Pool {
+            runtime: Some(runtime),
             process: std::process::id(),
-        })
+        })))
     }
 
     /// # Errors
     /// In a process that was forked off: threads stay behind, and a call would wait for ever.
     pub(crate) fn runtime(&self) -> PyResult<&Runtime> {
-        if self.process == std::process::id() {
-            return Ok(&self.runtime);
+        match &self.0.runtime {
+            Some(runtime) if self.0.is_ours() => Ok(runtime),
+            _ => Err(PyRuntimeError::new_err(format!(
+                "this client was made by process {}, and process {} was forked off from that one; \
+                 log in again after the fork",
+                self.0.process,
+                std::process::id()
+            ))),
         }
-        Err(PyRuntimeError::new_err(format!(
-            "this client was made by process {}, and process {} was forked off from that one; log \
-             in again after the fork",
-            self.process,
-            std::process::id()
-        )))
     }
 
     /// Waits for it without the GIL.

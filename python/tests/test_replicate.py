@@ -168,7 +168,8 @@ def test_the_base_advances_only_when_every_writer_has_closed(
     with pytest.raises(OSError, match="the worker answers 500"):
         client.replicate(machine.id, writers, state)
     assert state["base"] == first["snapshot"]
-    assert Opened.log.count("open") == len(Opened.log) // 2 == 2
+    # As many were left as were entered.
+    assert Opened.log.count("open") * 2 == len(Opened.log) > 0
     monkeypatch.setattr(Opened, "error", None)
     machine.work()
     outcome = client.replicate(machine.id, writers, state)

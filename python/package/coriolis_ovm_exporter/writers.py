@@ -111,7 +111,7 @@ class _Writing(Target):
         return 0
 
     def prepare(self, size: int) -> None:
-        self._writer()
+        # Nothing is opened yet: a connection that waits for its turn may be cut.
         self._wanted_size = size
 
     def _sized(self) -> Any:

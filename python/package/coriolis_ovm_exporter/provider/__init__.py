@@ -3,6 +3,7 @@
 Coriolis itself is imported only where it is installed. ``docs/coriolis.md`` says how it is set up.
 """
 
+import logging
 import re
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Optional
@@ -13,6 +14,8 @@ from . import inventory, ledger, nodes, schemas
 from .coriolis_side import ProviderError, bases, events_of, open_writer
 
 __all__ = ["ExportProvider", "ProviderError"]
+
+_LOG = logging.getLogger(__name__)
 
 #: Of a whole disk, on both sides.
 _CHECKSUM = "sha256"
@@ -144,7 +147,7 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         for name in ("consistency", "compression", "streams"):
             if environment.get(name) is not None:
                 options[name] = environment[name]
-        client.replicate(
+        outcome = client.replicate(
             found.vm["id"],
             target,
             replica,
@@ -157,6 +160,8 @@ class ExportProvider(*bases()):  # type: ignore[misc]
             expires_in=None if said and replica.is_new else ledger.ABANDONED,
             **options,
         )
+        for warning in outcome["warnings"]:
+            _LOG.warning("%s: %s", instance_name, warning)
         remembered = replica.remembered()
         return [
             {**volume, "replica_state": remembered}
