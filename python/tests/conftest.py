@@ -40,9 +40,7 @@ class Machine:
 
     def __init__(self, vm: Dict[str, Any], chance: random.Random) -> None:
         self.id = vm["id"]
-        self.disks = {
-            disk["name"]: Path(disk["path"]) for disk in vm["disks"] if not disk["cdrom"]
-        }
+        self.disks = {disk["name"]: Path(disk["path"]) for disk in vm["disks"] if not disk["cdrom"]}
         self._chance = chance
 
     def work(self) -> None:

@@ -224,7 +224,13 @@ class Labels:
 
     def get_all_snapshots(self, space):
         return [
-            {"id": id, "vm_id": "vm", "state": "ready", "disks": ["a"], "label": f"coriolis R {role}"}
+            {
+                "id": id,
+                "vm_id": "vm",
+                "state": "ready",
+                "disks": ["a"],
+                "label": f"coriolis R {role}",
+            }
             for id, role in self.roles.items()
         ]
 
@@ -341,11 +347,27 @@ def test_snapshots_go_with_the_replica(transfer):
     after = transfer.provider.delete_replica_source_snapshots(
         None, transfer.connection, {}, transfer.volumes_info
     )
-    assert all("replica_state" not in one and one["theirs"] == [1] for one in after)
+    assert after == transfer.volumes_info
     [left] = transfer.client.get_snapshots(transfer.machine.id)
     assert left["id"] == of_others["id"]
     again = transfer.provider.delete_replica_source_snapshots(None, transfer.connection, {}, after)
     assert again == after
+    transfer.client.delete_snapshot(transfer.machine.id, of_others["id"])
+    # A volume that Coriolis has not deleted after all.
+    transfer.machine.work()
+    transfer.volumes_info = after
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+
+
+def test_volumes_of_another_machine_are_not_zero(transfer):
+    state = {"replica": "R", "vm": "another", "snapshot": "any"}
+    for volume in transfer.volumes_info:
+        volume["replica_state"] = state
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
 
 
 def test_machines_are_described(transfer):

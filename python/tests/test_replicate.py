@@ -239,7 +239,9 @@ def test_an_exception_ends_the_run_and_the_next_one_goes_on(
     assert the_only_snapshot(client, machine) == outcome["snapshot"]
 
 
-def test_a_signal_ends_a_run_that_python_has_nothing_to_do_with(client, machine, replica, identical):
+def test_a_signal_ends_a_run_that_python_has_nothing_to_do_with(
+    client, machine, replica, identical
+):
     """Paths are written without Python: the waiting thread hears the signal."""
     state = {}
     seen = []

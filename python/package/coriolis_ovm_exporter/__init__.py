@@ -5,7 +5,7 @@
 
 from importlib.metadata import PackageNotFoundError, version as _version
 
-from .client import Client, Delta, Download
+from .client import Client
 from .errors import (
     ExporterError,
     HTTPError,
@@ -13,6 +13,7 @@ from .errors import (
     ReplicationError,
     TransportError,
 )
+from .streams import Delta, Download
 
 try:
     __version__ = _version("coriolis-ovm-exporter")

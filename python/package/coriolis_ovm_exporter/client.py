@@ -3,12 +3,10 @@
 import json
 import os
 from datetime import timedelta
-from types import TracebackType
 from typing import (
     Any,
     Callable,
     Collection,
-    Dict,
     Iterator,
     List,
     Literal,
@@ -16,7 +14,6 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
-    Type,
     Union,
     cast,
     overload,
@@ -24,8 +21,9 @@ from typing import (
 
 from . import _native
 from .errors import HTTPError
-from .shapes import DeltaItem, Json, Outcome, Range
+from .shapes import Json, Outcome, Range
 from .state import State, store_of
+from .streams import Delta, Download
 from .writers import Target, Writer, target_of
 
 #: ``True`` and ``None``: the platform's authorities; ``False``: anybody; a path: the authorities in
@@ -48,17 +46,13 @@ class Client:
         self._connection = _native.Connection.with_token(endpoint, token, *_trust(verify))
 
     @classmethod
-    def login(
-        cls, endpoint: str, username: str, password: str, verify: Verify = None
-    ) -> "Client":
+    def login(cls, endpoint: str, username: str, password: str, verify: Verify = None) -> "Client":
         """Logs in with a user of the Oracle VM Manager; again by itself, when the token expires.
 
         Raises ``HTTPError`` with 401 for bad credentials, ``ValueError`` for an answer without token.
         """
         client = cls.__new__(cls)
-        client._connection = _native.Connection.login(
-            endpoint, username, password, *_trust(verify)
-        )
+        client._connection = _native.Connection.login(endpoint, username, password, *_trust(verify))
         return client
 
     @property
@@ -153,7 +147,7 @@ class Client:
         offset: int,
         length: int,
         stream: Literal[True],
-    ) -> "Download": ...
+    ) -> Download: ...
 
     def download_chunk(
         self,
@@ -163,7 +157,7 @@ class Client:
         offset: int,
         length: int,
         stream: bool = False,
-    ) -> "Union[bytes, Download]":
+    ) -> Union[bytes, Download]:
         """Bytes of a snapshot's disk; with ``stream`` something that has ``iter_content``."""
         place = (vmID, snapID, diskID, offset, length)
         if stream:
@@ -225,7 +219,7 @@ class Client:
         offset: int = 0,
         end: Optional[int] = None,
         compression: str = "none",
-    ) -> "Delta":
+    ) -> Delta:
         """The same with every byte, in one stream, from ``offset`` to ``end``."""
         place = (vmID, snapID, diskID)
         comparison = (compare_to, refine, full_without_base)
@@ -331,91 +325,6 @@ class Client:
                 target.abandon(type(error), error, error.__traceback__)
             raise
         return cast(Outcome, json.loads(outcome))
-
-
-class Download:
-    """Bytes of a disk as they come, by the names that ``requests.Response`` has."""
-
-    #: It was not refused.
-    status_code = 206
-
-    def __init__(self, pieces: _native.Download, length: int) -> None:
-        self._pieces = pieces
-        self.headers: Dict[str, str] = {"Content-Length": str(length)}
-
-    def iter_content(self, chunk_size: Optional[int] = 1) -> Iterator[bytes]:
-        """So many bytes at a time, the last time perhaps fewer; as they come, with None."""
-        buffer = bytearray()
-        while True:
-            piece = self._pieces.next_piece()
-            if not piece:
-                break
-            if chunk_size is None:
-                yield piece
-                continue
-            buffer += piece
-            whole = len(buffer) - len(buffer) % chunk_size
-            for start in range(0, whole, chunk_size):
-                yield bytes(buffer[start : start + chunk_size])
-            del buffer[:whole]
-        if buffer:
-            yield bytes(buffer)
-
-    @property
-    def content(self) -> bytes:
-        """All that has not been taken yet."""
-        return b"".join(self.iter_content(None))
-
-    def raise_for_status(self) -> None:
-        """What is refused has been raised already."""
-
-    def close(self) -> None:
-        """Lets go of the connection."""
-        self._pieces.close()
-
-    def __enter__(self) -> "Download":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
-
-
-class Delta:
-    """What a replica must write, with every byte, as it comes. Complete when it ends without error."""
-
-    def __init__(self, stream: _native.Delta) -> None:
-        self._stream = stream
-        #: What it is about: ``size``, ``base`` and so on.
-        self.header: Json = json.loads(stream.header)
-
-    def __iter__(self) -> Iterator[DeltaItem]:
-        return self
-
-    def __next__(self) -> DeltaItem:
-        kind, offset, what = self._stream.next_item()
-        if isinstance(what, bytes):
-            return DeltaItem(kind, offset, len(what), what)
-        return DeltaItem(kind, offset, what or 0, b"")
-
-    def close(self) -> None:
-        """Lets go of the connection."""
-        self._stream.close()
-
-    def __enter__(self) -> "Delta":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
 
 def _trust(verify: Verify) -> Tuple[Optional[bytes], bool]:

@@ -5,20 +5,16 @@ Coriolis itself is imported only where it is installed. ``docs/coriolis.md`` say
 
 import logging
 import re
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
-from ..client import Client
 from ..shapes import Json
 from . import inventory, ledger, nodes, schemas
 from .coriolis_side import ProviderError, bases, events_of, open_writer
+from .transfer import Bars, Transfer
 
 __all__ = ["ExportProvider", "ProviderError"]
 
 _LOG = logging.getLogger(__name__)
-
-#: Of a whole disk, on both sides.
-_CHECKSUM = "sha256"
 
 
 class ExportProvider(*bases()):  # type: ignore[misc]
@@ -64,7 +60,9 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         vms = nodes.machines(nodes.log_in(connection_info))
         if instance_name_pattern:
             wanted = re.compile(instance_name_pattern, re.IGNORECASE)
-            vms = [vm for vm in vms if wanted.search(vm["friendly_name"]) or wanted.search(vm["id"])]
+            vms = [
+                vm for vm in vms if wanted.search(vm["friendly_name"]) or wanted.search(vm["id"])
+            ]
         if last_seen_id is not None:
             vms = [vm for vm in vms if vm["id"] > last_seen_id]
         return [inventory.instance_info(vm) for vm in vms[: limit or None]]
@@ -128,10 +126,10 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         volumes = _volumes(found.vm, volumes_info)
         client, *others = found.clients
         replica = ledger.Replica(client, found.vm["id"], list(volumes.values()), incremental)
-        said = [disk for disk, volume in volumes.items() if volume.get("zeroed") is True]
+        said = [disk for disk, volume in volumes.items() if _is_said_to_be_zero(volume)]
         zeroed = said if said and replica.may_trust_zeroed() else []
         writer = self._writer(target_conn_info, volumes_info)
-        run = _Run(client, found.vm["id"], replica, _Bars(events_of(self._event_handler)))
+        run = Transfer(client, found.vm["id"], replica, Bars(events_of(self._event_handler)))
         run.verify = bool(environment.get("verify_disk_integrity"))
 
         def target(disk: Json) -> Any:
@@ -185,10 +183,9 @@ class ExportProvider(*bases()):  # type: ignore[misc]
                 for entry in ledger.patiently(lambda: client.get_all_snapshots(space=False)):
                     if any(ledger.belongs_to(entry, replica) for replica in replicas):
                         client.delete_snapshot(entry["vm_id"], entry["id"])
-        return [
-            {key: value for key, value in volume.items() if key != "replica_state"}
-            for volume in volumes_info
-        ]
+        # The states stay. Should a volume outlive this, they tell that it was written to; without
+        # its snapshots everything is copied then.
+        return [dict(volume) for volume in volumes_info]
 
     def shutdown_instance(
         self, ctxt: Any, connection_info: Json, source_environment: Json, instance_name: str
@@ -204,70 +201,8 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         return open_writer(target_conn_info, volumes_info)
 
 
-class _Run:
-    """A transfer that goes on."""
-
-    def __init__(
-        self, client: Client, vm: str, replica: ledger.Replica, bars: "_Bars"
-    ) -> None:
-        self._client = client
-        self._vm = vm
-        self._replica = replica
-        self._bars = bars
-        self._snapshot = ""
-        self.verify = False
-
-    def on(self, event: Json) -> None:
-        """What the engine has come to."""
-        if event["event"] == "snapshot_taken":
-            self._snapshot = event["snapshot"]
-        self._bars.on(event)
-
-    @contextmanager
-    def writing(self, opened: Any, disk: Json) -> Iterator[Any]:
-        """A writer, whose volume is compared before it is let go of, if that is wanted."""
-        with opened as writer:
-            yield writer
-            if self.verify:
-                self._compare(writer, disk["name"])
-
-    def _compare(self, writer: Any, disk: str) -> None:
-        digests = self._client.digests(self._vm, self._snapshot, disk, _CHECKSUM)
-        answer = writer.get_disk_checksum(_CHECKSUM, end_offset=digests["size"])
-        if answer is None:
-            raise ProviderError(
-                f"{disk}: this kind of writer has no checksums; switch verify_disk_integrity off"
-            )
-        if str(answer["checksum"]).lower() != digests["whole"]:
-            self._replica.distrust(self._snapshot)
-            raise ProviderError(
-                f"{disk}: its volume has {answer['algorithm']} {answer['checksum']}, snapshot "
-                f"{self._snapshot} has {digests['whole']}; the next run copies all of it"
-            )
-
-
-class _Bars:
-    """A bar for each disk."""
-
-    def __init__(self, events: Any) -> None:
-        self._events = events
-        self._steps: Dict[str, Any] = {}
-
-    def on(self, event: Json) -> None:
-        if self._events is None:
-            return
-        name = event["event"]
-        if name == "disk_started":
-            message = f"{event['disk']}: {event['how']} ({event['why']})"
-            self._steps[event["disk"]] = self._events.add_percentage_step(message, 100)
-        elif name == "disk_advanced" and event["of"]:
-            self._set(event["disk"], 100 * event["done"] // event["of"])
-        elif name == "disk_finished":
-            self._set(event["disk"], 100)
-
-    def _set(self, disk: str, percent: int) -> None:
-        if disk in self._steps:
-            self._events.set_percentage_step(self._steps[disk], min(percent, 100))
+def _is_said_to_be_zero(volume: Json) -> bool:
+    return volume.get("zeroed") is True and not volume.get("replica_state")
 
 
 def _volumes(vm: Json, volumes_info: List[Json]) -> Dict[str, Json]:

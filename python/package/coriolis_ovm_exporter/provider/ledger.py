@@ -35,7 +35,9 @@ _PAUSES = (1, 3, 10)
 class Replica:
     """One replica of one machine."""
 
-    def __init__(self, client: Client, vm: str, volumes_info: List[Json], incremental: bool) -> None:
+    def __init__(
+        self, client: Client, vm: str, volumes_info: List[Json], incremental: bool
+    ) -> None:
         self._client = client
         self._vm = vm
         #: Disks that were copied before, by their names.
