@@ -10,8 +10,8 @@ TRIPLE := x86_64-unknown-linux-gnu
 RELEASE := $(TARGET)/$(TRIPLE)/release
 PACKAGES := $(TARGET)/packages
 
-.PHONY: help setup setup-test setup-bench setup-fuzz setup-packages demo release packages test test-long test-ocfs2 \
-        test-cluster test-packages fuzz lint bench clean
+.PHONY: help setup setup-test setup-bench setup-fuzz setup-packages demo release packages wheel test test-long \
+        test-ocfs2 test-cluster test-packages test-python fuzz lint bench bench-python clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
@@ -20,10 +20,13 @@ help:
 	@echo "make release    static binaries: $(RELEASE)/coriolis-ovm-exporter, ovm-exporter"
 	@echo "make packages   an RPM and a DEB of them: $(PACKAGES)"
 	@echo "make test-packages installs, upgrades and removes both in a chroot (root)"
+	@echo "make wheel      the Python package, for CPython 3.9 and later: $(TARGET)/wheels"
+	@echo "make test-python the Python package in a fresh virtual environment (root; a part of make test)"
 	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
 	@echo "make bench      speed and memory beside nginx, rsync and others (root; FIGURES=<names>, DIR=<folder>)"
+	@echo "make bench-python how fast a run from Python is beside the command's (root)"
 	@echo "make setup      install the Debian packages that all of this needs"
 
 setup:
@@ -53,6 +56,13 @@ release: setup
 packages: release setup-packages
 	@scripts/packages.sh $(RELEASE) $(PACKAGES)
 
+# From PyPI: maturin, in a virtual environment of its own.
+wheel:
+	@scripts/setup.sh wheel
+	python3 -m venv $(TARGET)/maturin
+	$(TARGET)/maturin/bin/pip install --quiet "maturin>=1.9,<2"
+	$(TARGET)/maturin/bin/maturin build --locked --release --manifest-path python/Cargo.toml --out $(TARGET)/wheels
+
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
@@ -62,6 +72,7 @@ lint:
 	$(CARGO) check --locked --no-default-features
 	$(CARGO) check --locked --no-default-features --features client
 	$(CARGO) check --locked --no-default-features --features cli
+	$(CARGO) clippy --locked --package coriolis-ovm-exporter-python -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet
 
 # These mount file systems. As root they must run; without root they cannot, and that is said.
@@ -74,10 +85,16 @@ test: setup-test lint
 	$(CARGO) nextest run --locked $(FILTER)
 	$(if $(IS_ROOT),$(CARGO) test --locked --bench bench -- --short)
 	$(CARGO) test --locked --doc
+	$(if $(IS_ROOT),$(MAKE) test-python,@echo "Not root: LEFT OUT are the tests of the Python package")
+
+# Reaches PyPI. ARGS go to pytest; SEED=<number> repeats a run.
+test-python: setup-test
+	@scripts/test-python.sh $(ARGS)
 
 test-long: setup-test setup-fuzz lint
 	TEST_LONG=1 $(CARGO) nextest run --locked --profile long $(FILTER)
 	$(CARGO) test --locked --doc
+	TEST_LONG=1 $(MAKE) test-python
 	@scripts/fuzz.sh 15
 	TEST_LONG=1 $(MAKE) test-ocfs2
 	TEST_LONG=1 $(MAKE) test-cluster
@@ -110,6 +127,10 @@ test-packages: setup-packages
 bench: setup-bench
 	$(if $(FIGURES),,$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench pure -- --quiet)
 	$(STATIC) $(CARGO) bench --locked --target $(TRIPLE) --bench bench -- $(if $(DIR),--dir "$(DIR)") $(if $(FIGURES),--figures "$(FIGURES)")
+
+# Beside the command, on release builds.
+bench-python: setup-test
+	@scripts/bench-python.sh
 
 clean:
 	$(CARGO) clean

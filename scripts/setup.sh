@@ -1,8 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that `make demo` (argument: demo), `make test` (argument: test),
-# `make bench` (argument: bench), `make fuzz` (argument: fuzz), or `make packages` and `make
-# test-packages` (argument: packages) need and do not find. As root it installs them, otherwise it names
-# them.
+# Installs the Debian packages that something needs and does not find. As root it installs them, otherwise
+# it names them. The argument is what needs them: demo, test, bench, fuzz, wheel, or packages (`make
+# packages` and `make test-packages`).
 set -eu
 
 # A C compiler and make for the bundled SQLite, AWS-LC and OpenSSL; perl for OpenSSL's build.
@@ -10,7 +9,10 @@ packages="gcc libc6-dev make perl db5.3-util xfsprogs mount util-linux"
 if [ "${1:-demo}" = test ]; then
     # setpriv, prlimit, fincore and losetup come with util-linux, lsattr with e2fsprogs.
     # ceph-common for rbd merge-diff: 21 MB to fetch, 87 MB installed.
-    packages="$packages ceph-common btrfs-progs e2fsprogs xfsdump python3 systemd dash procps curl"
+    packages="$packages ceph-common btrfs-progs e2fsprogs xfsdump python3 python3-venv systemd dash procps curl"
+fi
+if [ "${1:-demo}" = wheel ]; then
+    packages="$packages python3 python3-venv"
 fi
 if [ "${1:-demo}" = bench ] || [ "${1:-demo}" = test ]; then
     # Whom we are measured against; `make test` tries the measurements out.

@@ -93,9 +93,26 @@ impl Client {
         snapshot: Uuid,
         base: Option<Uuid>,
     ) -> Result<Snapshot, ClientError> {
+        self.snapshot_with(vm, snapshot, base, true).await
+    }
+
+    /// The same. Without `squash`, neighbouring ranges are not joined.
+    ///
+    /// # Errors
+    /// As [`Client::snapshot`].
+    pub async fn snapshot_with(
+        &self,
+        vm: &str,
+        snapshot: Uuid,
+        base: Option<Uuid>,
+        squash: bool,
+    ) -> Result<Snapshot, ClientError> {
         let path = snapshot_path(vm, snapshot);
         let mut request = self.session.request(Method::GET, &path);
         let mut limit = WORK;
+        if !squash {
+            request = request.query(&[("squashChunks", false)]);
+        }
         if let Some(base) = base {
             limit = READING;
             request = request.query(&[("compareTo", base)]);

@@ -1,0 +1,358 @@
+"""Calls to a node."""
+
+import json
+import os
+from datetime import timedelta
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Iterator,
+    List,
+    Literal,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+    cast,
+    overload,
+)
+
+from . import _native
+from .errors import HTTPError
+from .shapes import Json, Outcome, Range
+from .state import State, store_of
+from .streams import Delta, Download
+from .writers import Target, Writer, target_of
+
+#: ``True`` and ``None``: the platform's authorities; ``False``: anybody; a path: the authorities in
+#: this file (PEM), and no others.
+Verify = Union[bool, str, "os.PathLike[str]", None]
+
+#: Where the disks of a machine go: a directory, what goes where by the disks' names, or what is called
+#: with a disk (``name``, ``size``, ``path``) and returns where that one goes.
+Writers = Union[str, "os.PathLike[str]", Mapping[str, Writer], Callable[[Json], Optional[Writer]]]
+
+
+class Client:
+    """A client that has logged in.
+
+    The calls of the first generation's class have its names and arguments, and answer the same.
+    """
+
+    def __init__(self, endpoint: str, token: str, verify: Verify = None) -> None:
+        """With a token from elsewhere, which is not renewed when it expires."""
+        self._connection = _native.Connection.with_token(endpoint, token, *_trust(verify))
+
+    @classmethod
+    def login(cls, endpoint: str, username: str, password: str, verify: Verify = None) -> "Client":
+        """Logs in with a user of the Oracle VM Manager; again by itself, when the token expires.
+
+        Raises ``HTTPError`` with 401 for bad credentials, ``ValueError`` for an answer without token.
+        """
+        client = cls.__new__(cls)
+        client._connection = _native.Connection.login(endpoint, username, password, *_trust(verify))
+        return client
+
+    @property
+    def endpoint(self) -> str:
+        """Where it speaks to."""
+        return self._connection.endpoint
+
+    @property
+    def token(self) -> str:
+        """To be used elsewhere until it expires."""
+        return self._connection.token
+
+    def get_vms(self) -> List[Json]:
+        """Every virtual machine that the node sees."""
+        return cast(List[Json], json.loads(self._connection.vms()))
+
+    def get_vm(self, vmID: str) -> Json:
+        """One of them."""
+        return _object(self._connection.vm(vmID))
+
+    def get_node(self) -> Json:
+        """The node and its repositories."""
+        return _object(self._connection.node())
+
+    def create_snapshot(
+        self,
+        vmID: str,
+        label: Optional[str] = None,
+        expires_in: Union[int, timedelta, None] = None,
+        idempotency_key: Optional[str] = None,
+        disks: Optional[Collection[str]] = None,
+        consistency: Optional[str] = None,
+    ) -> Json:
+        """Takes a snapshot of all disks, or of those that are named."""
+        wish = {
+            "label": label,
+            "expires_in": _seconds(expires_in),
+            "idempotency_key": idempotency_key,
+            "disks": None if disks is None else list(disks),
+            "consistency": consistency,
+        }
+        said = {name: value for name, value in wish.items() if value is not None}
+        return _object(self._connection.create_snapshot(vmID, json.dumps(said)))
+
+    def get_snapshots(self, vmID: str) -> List[Json]:
+        """Those that can be used, oldest first."""
+        return cast(List[Json], json.loads(self._connection.snapshots(vmID)))
+
+    def get_all_snapshots(self, space: bool = False) -> List[Json]:
+        """Those of all machines; with ``space``, how many bytes each holds alone."""
+        return cast(List[Json], json.loads(self._connection.all_snapshots(space)))
+
+    def get_snapshot(
+        self,
+        vmID: str,
+        snapshotID: str,
+        compare_to: Optional[str] = None,
+        squash: bool = False,
+    ) -> Json:
+        """What each disk has, or what changed since the snapshot ``compare_to``."""
+        return _object(self._connection.snapshot(vmID, snapshotID, compare_to, squash))
+
+    def change_snapshot(self, vmID: str, snapshotID: str, **changes: Any) -> Json:
+        """Changes ``label`` or ``expires_in``; None takes it away."""
+        if "expires_in" in changes:
+            changes["expires_in"] = _seconds(changes["expires_in"])
+        answer = self._connection.change_snapshot(vmID, snapshotID, json.dumps(changes))
+        return _object(answer)
+
+    def get_disk_size(self, vmID: str, snapID: str, diskID: str) -> int:
+        """Bytes."""
+        page = self._connection.ranges(vmID, snapID, diskID, None, "none", False, 0, 1)
+        return cast(int, json.loads(page)["size"])
+
+    @overload
+    def download_chunk(
+        self,
+        vmID: str,
+        snapID: str,
+        diskID: str,
+        offset: int,
+        length: int,
+        stream: Literal[False] = False,
+    ) -> bytes: ...
+
+    @overload
+    def download_chunk(
+        self,
+        vmID: str,
+        snapID: str,
+        diskID: str,
+        offset: int,
+        length: int,
+        stream: Literal[True],
+    ) -> Download: ...
+
+    def download_chunk(
+        self,
+        vmID: str,
+        snapID: str,
+        diskID: str,
+        offset: int,
+        length: int,
+        stream: bool = False,
+    ) -> Union[bytes, Download]:
+        """Bytes of a snapshot's disk; with ``stream`` something that has ``iter_content``."""
+        place = (vmID, snapID, diskID, offset, length)
+        if stream:
+            return Download(self._connection.download(*place), length)
+        return self._connection.read(*place)
+
+    def delete_snapshot(self, vmID: str, snapshotID: str) -> None:
+        """Deletes it; one that is gone is no error."""
+        self._connection.delete_snapshot(vmID, snapshotID)
+
+    def delete_all_snapshots(self, vmID: str) -> None:
+        """Deletes every snapshot of the machine."""
+        self._connection.delete_all_snapshots(vmID)
+
+    def ranges(
+        self,
+        vmID: str,
+        snapID: str,
+        diskID: str,
+        compare_to: Optional[str] = None,
+        refine: str = "auto",
+        full_without_base: bool = False,
+        offset: int = 0,
+    ) -> Iterator[Range]:
+        """What a replica must write, from ``offset`` on, fetched page by page.
+
+        A replica has the disk's size (``get_disk_size``). ``full_without_base``: where the base is
+        gone, all of the disk instead of an error; only for a replica that is written from its
+        beginning.
+        """
+        position: Optional[int] = offset
+        base = compare_to
+        while position is not None:
+            page = json.loads(
+                self._connection.ranges(
+                    vmID, snapID, diskID, base, refine, full_without_base, position, None
+                )
+            )
+            if page["base"] is None and base is not None and position > offset:
+                raise HTTPError(
+                    f"{diskID}: the base {base} was lost on the way",
+                    status_code=404,
+                    error="Not Found",
+                    details=str(page.get("reason")),
+                )
+            # One answer is not made of both.
+            base = page["base"]
+            yield from page["ranges"]
+            position = page["next"]
+
+    def delta(
+        self,
+        vmID: str,
+        snapID: str,
+        diskID: str,
+        compare_to: Optional[str] = None,
+        refine: str = "auto",
+        full_without_base: bool = False,
+        offset: int = 0,
+        end: Optional[int] = None,
+        compression: str = "none",
+    ) -> Delta:
+        """The same with every byte, in one stream, from ``offset`` to ``end``."""
+        place = (vmID, snapID, diskID)
+        comparison = (compare_to, refine, full_without_base)
+        return Delta(self._connection.delta(*place, *comparison, offset, end, compression))
+
+    def digests(
+        self,
+        vmID: str,
+        snapID: str,
+        diskID: str,
+        algorithm: str = "sha256",
+        block: Optional[int] = None,
+    ) -> Json:
+        """Of the disk, and of each block of so many bytes: ``sha256``, ``blake3`` or ``xxh3``."""
+        return _object(self._connection.digests(vmID, snapID, diskID, algorithm, block))
+
+    def replicate(
+        self,
+        vm: str,
+        writers: Writers,
+        state: State,
+        *,
+        nodes: Sequence["Client"] = (),
+        progress: Optional[Callable[[Json], Any]] = None,
+        zeroed: Collection[str] = (),
+        disks: Optional[Collection[str]] = None,
+        label: Optional[str] = None,
+        expires_in: Union[int, timedelta, None] = None,
+        consistency: Optional[str] = None,
+        refine: str = "auto",
+        compression: str = "none",
+        verify: bool = False,
+        overwrite: bool = False,
+        catch_up: bool = True,
+        streams: int = 2,
+        parallel_disks: int = 4,
+        patience: Optional[float] = None,
+    ) -> Outcome:
+        """A whole run: a snapshot, what changed since the last run, and the end of the old snapshot.
+
+        ``writers`` says where each disk goes, ``state`` what the run before has left. All of Python is
+        called on this thread, and so are signal handlers: what any of them raises ends the run and is
+        raised here. The base in the state advances only when every byte is where it should be; after
+        an exception, run again with the same state and the same targets.
+
+        :param nodes: others that see the same repositories: they share the work
+        :param progress: called with what the run comes to, such as ``{"event": "disk_advanced",
+            "disk": …, "done": …, "of": …, "written": …}``
+        :param zeroed: disks whose targets hold nothing but zeros, for the very first run
+        :param disks: these alone
+        :param label: what the snapshots are called
+        :param expires_in: seconds; longer than a run, and than the time between two
+        :param verify: reads every target back, where it can be read, and compares
+        :param overwrite: targets that hold something of somebody else's are overwritten
+        :param catch_up: whether a fresh snapshot follows where an interrupted run was finished
+        :param streams: so many at a time from each node
+        :param patience: seconds that a node may be silent before it is given up
+        """
+        targets: List[Target] = []
+        options = {
+            "label": label,
+            "expires_in": _seconds(expires_in),
+            "consistency": consistency,
+            "disks": None if disks is None else list(disks),
+            "refine": refine,
+            "compression": compression,
+            "verify": verify,
+            "overwrite": overwrite,
+            "catch_up": catch_up,
+            "streams": streams,
+            "parallel_disks": parallel_disks,
+            "least_segment": None,
+            "patience": patience,
+        }
+
+        def open_target(told: str) -> Union[Tuple[str, bool], Target, None]:
+            disk: Json = json.loads(told)
+            name = disk["name"]
+            writer = writers(disk) if callable(writers) else _named(writers, name)
+            if writer is None:
+                return None
+            target = target_of(name, writer, name in zeroed)
+            if isinstance(target, Target):
+                targets.append(target)
+            return target
+
+        def report(event: str) -> None:
+            if progress is not None:
+                progress(json.loads(event))
+
+        is_directory = isinstance(writers, (str, os.PathLike))
+        try:
+            outcome = _native.replicate(
+                [self._connection, *(node._connection for node in nodes)],
+                vm,
+                os.fspath(cast(str, writers)) if is_directory else open_target,
+                store_of(state),
+                json.dumps(options),
+                report if progress is not None else None,
+            )
+        except BaseException as error:
+            for target in targets:
+                target.abandon(type(error), error, error.__traceback__)
+            raise
+        return cast(Outcome, json.loads(outcome))
+
+
+def _trust(verify: Verify) -> Tuple[Optional[bytes], bool]:
+    """Which authorities are believed, and whether anybody is."""
+    if verify is False:
+        return None, True
+    if verify is None or verify is True:
+        # As requests does.
+        verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        if not verify:
+            return None, False
+    with open(verify, "rb") as file:
+        return file.read(), False
+
+
+def _named(writers: Any, disk: str) -> Optional[Writer]:
+    if not isinstance(writers, Mapping):
+        raise TypeError(
+            f"{writers!r} is neither a directory, nor a mapping of disks' names, nor can it be called"
+        )
+    return cast(Optional[Writer], writers.get(disk))
+
+
+def _object(text: str) -> Json:
+    return cast(Json, json.loads(text))
+
+
+def _seconds(term: Union[int, timedelta, None]) -> Optional[int]:
+    if isinstance(term, timedelta):
+        return int(term.total_seconds())
+    return term

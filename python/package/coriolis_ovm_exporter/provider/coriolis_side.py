@@ -1,0 +1,55 @@
+"""What comes from Coriolis, where that is installed, and what stands in for it where it is not."""
+
+import importlib
+from typing import Any, List, Mapping, Optional, Tuple
+
+from ..errors import ExporterError
+from ..shapes import Json
+
+#: What the provider is, by the names of Coriolis's releases; those that a release lacks are left out.
+_BASES = (
+    "BaseEndpointProvider",
+    "BaseEndpointInstancesProvider",
+    "BaseReplicaExportProvider",
+    "BaseReplicaExportValidationProvider",
+)
+
+
+def _module(name: str) -> Optional[Any]:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def bases() -> Tuple[type, ...]:
+    """The provider's base classes. Coriolis's factory looks at them to see what it can do."""
+    module = _module("coriolis.providers.base")
+    found: List[type] = [getattr(module, name) for name in _BASES if hasattr(module, name)]
+    # What is derived from another comes before that.
+    return tuple(sorted(found, key=lambda kind: -len(kind.__mro__)))
+
+
+def _error_bases() -> Tuple[type, ...]:
+    kind = getattr(_module("coriolis.exception"), "CoriolisException", None)
+    return (kind,) if kind is not None else ()
+
+
+class ProviderError(ExporterError, *_error_bases()):  # type: ignore[misc]
+    """What the provider cannot or will not do, in words. A ``CoriolisException``, if there is one."""
+
+
+def events_of(event_handler: Any) -> Any:
+    """Something with ``add_percentage_step`` and ``set_percentage_step``, or None."""
+    module = _module("coriolis.events")
+    if module is not None and event_handler is not None:
+        return module.EventManager(event_handler)
+    return event_handler if hasattr(event_handler, "add_percentage_step") else None
+
+
+def open_writer(connection: Mapping[str, Any], volumes_info: List[Json]) -> Any:
+    """Coriolis's writer for these volumes: ``open(path, disk_id)`` gives a context manager."""
+    module = _module("coriolis.providers.backup_writers")
+    if module is None:
+        raise ProviderError("the module coriolis is not installed, whose writers take the bytes")
+    return module.BackupWritersFactory(connection, volumes_info).get_writer()

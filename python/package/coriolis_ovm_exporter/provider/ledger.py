@@ -1,0 +1,235 @@
+"""What is known of a replica between two runs, kept where nobody forgets it: on the node.
+
+Coriolis keeps ``volumes_info`` only where a run has succeeded. What a run that did not has left on the
+volumes is in the labels of its snapshots, which are changed before anything is written:
+
+| label | the volumes |
+| --- | --- |
+| ``coriolis ID holds`` | hold exactly this snapshot |
+| ``coriolis ID leaving`` | held it, and something was written since |
+| ``coriolis ID copying`` | hold it in part, or not at all |
+| ``coriolis ID wrong`` | hold anything: it must not be a base, nor be finished |
+
+``ID`` is the replica's, made for its first run. So the next run finishes what was half written, and
+copies everything only where it has to.
+"""
+
+import time
+import uuid
+from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Tuple, TypeVar
+
+from ..client import Client
+from ..errors import HTTPError, TransportError
+from ..shapes import Json
+from ..writers import name_of
+from .coriolis_side import ProviderError
+
+T = TypeVar("T")
+
+#: How long a snapshot is kept that no run comes back to, seconds.
+ABANDONED = 7 * 24 * 3600
+#: Of a call that is needed, seconds before the next attempt.
+_PAUSES = (1, 3, 10)
+
+
+class Replica:
+    """One replica of one machine."""
+
+    def __init__(
+        self, client: Client, vm: str, volumes_info: List[Json], incremental: bool
+    ) -> None:
+        self._client = client
+        self._vm = vm
+        #: Disks that were copied before, by their names.
+        self._known = {
+            volume["disk_id"]: volume["replica_state"]
+            for volume in volumes_info
+            if (volume.get("replica_state") or {}).get("vm") == vm
+        }
+        ids = {state["replica"] for state in self._known.values()}
+        if len(ids) > 1:
+            # Volumes of several replicas: none of them can be told to hold what.
+            self._known = {}
+        self.is_new = not self._known
+        self.id = ids.pop() if len(ids) == 1 else str(uuid.uuid4())
+        self._incremental = incremental
+        self._volumes = {volume["disk_id"] for volume in volumes_info}
+        self._labels: Dict[str, str] = {}
+        self._state: Optional[Json] = self._begin()
+
+    def label(self, role: str) -> str:
+        """What a snapshot of this replica is called."""
+        return f"coriolis {self.id} {role}"
+
+    def load(self) -> Optional[Mapping[str, Any]]:
+        """What the engine begins with."""
+        return self._state
+
+    def save(self, state: Json) -> None:
+        """Returns when the labels say what the state says."""
+        base = state.get("base")
+        if base is not None:
+            is_written = bool((state.get("pending") or {}).get("dirty"))
+            role = "leaving" if is_written else "holds"
+            # Which disks are suspect no label tells: all of them are, to the next run.
+            self._call_it(base, "wrong" if state.get("suspect") else role)
+        self._state = state
+
+    def distrust(self, snapshot: str) -> None:
+        """The volumes were found to differ from it."""
+        self._call_it(snapshot, "wrong")
+
+    @property
+    def base(self) -> str:
+        """The snapshot that the volumes hold."""
+        base = (self._state or {}).get("base")
+        if base is None:
+            raise ProviderError("the run has ended without a snapshot")
+        return str(base)
+
+    def remembered(self) -> Json:
+        """What Coriolis keeps for each volume."""
+        return {"replica": self.id, "vm": self._vm, "snapshot": self.base}
+
+    def may_trust_zeroed(self) -> bool:
+        """Whether volumes that are said to be zero can be: nobody may have begun to write to them.
+
+        Coriolis goes on to say so after a first run that was interrupted, or that has succeeded
+        without Coriolis knowing of it. Either leaves a snapshot, which may be another replica's too.
+        """
+        return self.is_new and not any(_role(entry.get("label")) for entry in self._entries())
+
+    def _call_it(self, snapshot: str, role: str) -> None:
+        label = self.label(role)
+        if self._labels.get(snapshot) == label:
+            return
+        # Whoever holds a replica's bytes is kept until it is dropped.
+        changes: Json = {"label": label}
+        if role == "holds":
+            changes["expires_in"] = None
+        try:
+            patiently(lambda: self._client.change_snapshot(self._vm, snapshot, **changes))
+        except HTTPError as error:
+            # One that was deleted meanwhile cannot be taken for a base anyway.
+            if error.status_code != 404 or role == "holds":
+                raise
+        self._labels[snapshot] = label
+
+    def _entries(self) -> List[Json]:
+        entries = patiently(lambda: self._client.get_all_snapshots(space=False))
+        return [entry for entry in entries if entry["vm_id"] == self._vm]
+
+    def _begin(self) -> Optional[Json]:
+        """The state of the engine, out of the labels."""
+        if self.is_new:
+            return None
+        ours: Dict[str, List[Json]] = {"holds": [], "leaving": [], "copying": [], "wrong": []}
+        for entry in self._entries():
+            role = _role(entry.get("label"), self.id)
+            if role not in ours:
+                continue
+            if entry["state"] == "waiting":
+                raise ProviderError(
+                    f"snapshot {entry['id']} of {self._vm} lies on a repository that is not mounted "
+                    "now; run again when it is"
+                )
+            self._labels[entry["id"]] = entry["label"]
+            ours[role].append(entry)
+        every = [entry["id"] for entries in ours.values() for entry in entries]
+        base, pending, reason = _judge(ours, self._volumes)
+        if not self._incremental:
+            base, pending, reason = None, None, "a copy of everything was asked for"
+        state: Json = {
+            "version": 1,
+            "vm": self._vm,
+            "base": base,
+            "disks": {},
+            "pending": None,
+            "suspect": {},
+            "targets": [],
+            "to_drop": [one for one in every if one not in (base, pending)],
+        }
+        if base is not None:
+            state["disks"] = self._disks_of(base)
+            if not state["disks"]:
+                state["base"], state["to_drop"] = None, every
+                pending, reason = None, f"snapshot {base} cannot be read"
+        if reason is not None:
+            state["suspect"] = {disk: reason for disk in self._known}
+            # They are dropped before anything is written, unless that fails.
+            for entry in ours["holds"] + ours["leaving"]:
+                self._call_it(entry["id"], "wrong")
+        elif pending is not None:
+            state["pending"] = {
+                "request": {},
+                "snapshot": pending,
+                "dirty": sorted(self._known),
+            }
+        return state
+
+    def _disks_of(self, base: str) -> Json:
+        try:
+            snapshot = patiently(lambda: self._client.get_snapshot(self._vm, base, squash=True))
+        except HTTPError as error:
+            if error.status_code not in (404, 409):
+                raise
+            return {}
+        return {
+            disk["name"]: {
+                "size": disk["size"],
+                "source": disk["parent_path"],
+                "target": name_of(disk["name"]),
+                "target_size": 0,
+            }
+            for disk in snapshot["disks"]
+            if disk["name"] in self._known
+        }
+
+
+def _judge(
+    ours: Dict[str, List[Json]], volumes: Collection[str]
+) -> Tuple[Optional[str], Optional[str], Optional[str]]:
+    """The base, the snapshot that has to be finished, and why there is no base."""
+    holds, leaving, copying = ours["holds"], ours["leaving"], ours["copying"]
+    if len(holds) == 1 and _is_ready(holds[0]):
+        # Nothing was written since.
+        return holds[0]["id"], None, None
+    if not holds and len(leaving) == 1 and len(copying) == 1:
+        # What is to be finished needs a volume for each of its disks.
+        has_volumes = set(copying[0]["disks"]) <= set(volumes)
+        if _is_ready(leaving[0]) and _is_ready(copying[0]) and has_volumes:
+            return leaving[0]["id"], copying[0]["id"], None
+    if not holds and not leaving:
+        return None, None, "the snapshot that its volume held was deleted"
+    return None, None, "a run that was interrupted has left it in a state that nobody knows"
+
+
+def _is_ready(entry: Json) -> bool:
+    return bool(entry["state"] == "ready")
+
+
+def _role(label: Any, replica: Optional[str] = None) -> Optional[str]:
+    """What a label says of a snapshot, if it is one of a replica's, or of this one's."""
+    words = str(label or "").split(" ")
+    if len(words) != 3 or words[0] != "coriolis" or replica not in (None, words[1]):
+        return None
+    return words[2]
+
+
+def belongs_to(entry: Json, replica: str) -> bool:
+    """Whether a snapshot is this replica's."""
+    return _role(entry.get("label"), replica) is not None
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Calls again where the node did not answer, or was busy."""
+    for pause in _PAUSES:
+        try:
+            return call()
+        except TransportError:
+            pass
+        except HTTPError as error:
+            if error.status_code not in (429, 502, 503, 504):
+                raise
+        time.sleep(pause)
+    return call()

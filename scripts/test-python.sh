@@ -1,0 +1,29 @@
+#!/bin/sh
+# Builds the Python package's wheel, installs it into a fresh virtual environment, and runs its tests
+# against the real daemon. Arguments go to pytest. Reaches PyPI.
+set -eu
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+export CARGO_TARGET_DIR="$target"
+
+work="$target/python"
+rm -rf "$work"
+mkdir -p "$work"
+python3 -m venv "$work/tools"
+"$work/tools/bin/pip" install --quiet --requirement python/requirements-test.txt
+
+# The daemon, as it was built for the integration tests: other features would build it anew.
+"$cargo" test --locked --quiet --no-run --test integration
+"$work/tools/bin/maturin" build --locked --manifest-path python/Cargo.toml --out "$work/wheels" --quiet
+# Nothing but the wheel: it depends on nothing.
+python3 -m venv "$work/bare"
+"$work/bare/bin/pip" install --quiet --no-index "$work"/wheels/*.whl
+"$work/tools/bin/pip" install --quiet --no-index "$work"/wheels/*.whl
+
+"$work/tools/bin/mypy" --config-file python/pyproject.toml --package coriolis_ovm_exporter
+export DAEMON="$target/debug/coriolis-ovm-exporter" BARE_PYTHON="$work/bare/bin/python"
+export PYTHONDONTWRITEBYTECODE=1
+trap 'rm -rf "$work/replicas"' EXIT
+"$work/tools/bin/pytest" -p no:cacheprovider --basetemp "$work/replicas" --rootdir python -c python/pyproject.toml \
+    python/tests "$@"
