@@ -89,9 +89,6 @@ impl DiskBody {
     fn read_now(&mut self) -> Option<Bytes> {
         let largest = self.share.allowance().step.min(CACHED_STEP);
         let (offset, step) = self.next_step(largest)?;
-        if !self.file.comes_now(offset, step) {
-            return None;
-        }
         let mut buffer = self.share.take(step);
         if !self.file.read_now(&mut buffer[..step], offset) {
             return None;

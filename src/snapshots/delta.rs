@@ -134,7 +134,7 @@ impl Delta {
         }
         let fetches = self.next_fetches();
         let first = fetches.reads.first();
-        if first.is_some_and(|first| !self.comes_now(first.start, first.length)) {
+        if first.is_some_and(|first| !self.comes_now(first.start)) {
             self.fetches = Some(fetches);
             return None;
         }
@@ -154,10 +154,8 @@ impl Delta {
         let packs = matches!(&self.writer, Writer::Native(Some(encoder)) if encoder.packs());
         let first = self.ranges.front();
         !packs
-            && first.is_some_and(|first| {
-                first.kind == RangeKind::Zero
-                    || self.comes_now(first.start, first.length.min(CACHED_STEP))
-            })
+            && first
+                .is_some_and(|first| first.kind == RangeKind::Zero || self.comes_now(first.start))
     }
 
     fn begin(&mut self) -> Pieces {
@@ -168,8 +166,9 @@ impl Delta {
         out
     }
 
-    fn comes_now(&self, offset: u64, length: u64) -> bool {
-        usize::try_from(length).is_ok_and(|length| self.walk.file().comes_now(offset, length))
+    /// A guess that costs little: by one page.
+    fn comes_now(&self, offset: u64) -> bool {
+        self.walk.file().comes_now(offset, 1)
     }
 
     fn next_fetches(&mut self) -> Fetches {
@@ -179,8 +178,7 @@ impl Delta {
                 .ranges
                 .iter()
                 .find(|range| range.kind == RangeKind::Data);
-            let cached = first
-                .is_some_and(|first| self.comes_now(first.start, first.length.min(CACHED_STEP)));
+            let cached = first.is_some_and(|first| self.comes_now(first.start));
             let step = if cached { most.min(CACHED_STEP) } else { most };
             Fetches::take(&mut self.ranges, step)
         })

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::aligned::ALIGNMENT;
+use super::file_system::{self, Kind};
 use super::nowait;
 use super::residency::Residency;
 
@@ -23,6 +24,8 @@ pub struct UncachedFile {
     file: File,
     size: u64,
     cached: Option<Cached>,
+    /// Reads leave nothing in the cache: what is there of this file is somebody else's.
+    leaves_nothing: bool,
     /// Pages may have been left behind.
     left: AtomicBool,
 }
@@ -49,9 +52,9 @@ impl UncachedFile {
                 .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | flags)
                 .open(path)
         };
-        let file = match open(libc::O_DIRECT) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open(0)?,
-            other => other?,
+        let (file, is_direct) = match open(libc::O_DIRECT) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (open(0)?, false),
+            other => (other?, true),
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -74,8 +77,11 @@ impl UncachedFile {
                 always_waits: AtomicBool::new(false),
             })
         });
+        // Others may read through the cache when they cannot do otherwise.
+        let is_xfs = || file_system::status(&file).is_ok_and(|status| status.kind == Kind::Xfs);
         let file = UncachedFile {
             size: metadata.len(),
+            leaves_nothing: is_direct && is_xfs(),
             file,
             cached,
             left: AtomicBool::new(false),
@@ -122,7 +128,9 @@ impl UncachedFile {
         if self.read_cached(&mut room[lead..wanted], offset) {
             return Ok(lead);
         }
-        self.left.store(true, Ordering::Relaxed);
+        if !self.leaves_nothing {
+            self.left.store(true, Ordering::Relaxed);
+        }
         let mut filled = 0;
         while filled < wanted {
             // A short read ends inside a block only at the end of the file.
@@ -138,7 +146,9 @@ impl UncachedFile {
                 Err(error) => return Err(error),
             }
         }
-        self.drop_pages(base, aligned as u64);
+        if !self.leaves_nothing {
+            self.drop_pages(base, aligned as u64);
+        }
         Ok(lead)
     }
 
@@ -180,6 +190,9 @@ impl UncachedFile {
                 Err(error) => {
                     if nowait::is_unsupported(&error) {
                         cached.always_waits.store(true, Ordering::Relaxed);
+                    } else {
+                        // It was taken from the cache a moment ago, and may be on its way back.
+                        self.left.store(true, Ordering::Relaxed);
                     }
                     return false;
                 }
