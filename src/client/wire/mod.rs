@@ -33,7 +33,7 @@ impl Wire {
     /// To this node. None where nothing but the general client gets there: by way of a proxy.
     pub(super) fn to(endpoint: &str, tls: Arc<ClientConfig>) -> Option<Wire> {
         let node: Uri = endpoint.parse().ok()?;
-        if node.scheme_str() != Some("https") || Matcher::from_system().intercept(&node).is_some() {
+        if node.scheme_str() != Some("https") || passes_a_proxy(&Matcher::from_system(), &node) {
             return None;
         }
         let http = Client::builder(TokioExecutor::new())
@@ -66,3 +66,12 @@ impl Wire {
         Some(response.into())
     }
 }
+
+/// By the same rules as the general client: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+fn passes_a_proxy(proxies: &Matcher, node: &Uri) -> bool {
+    proxies.intercept(node).is_some()
+}
+
+#[allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+#[cfg(all(test, feature = "server"))]
+mod tests;
