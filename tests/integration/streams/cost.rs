@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
+use coriolis_ovm_exporter::client::{Client, Comparison, DiskOf};
 use coriolis_ovm_exporter::operations::demo::guest::Random;
+use coriolis_ovm_exporter::protocol::delta::Compression;
 
 use super::super::comparison::seed::Seed;
 use super::super::support::counts::count;
 use super::super::support::node::{Kind, TestNode};
-use super::scene::{Scene, assert_same, decode};
+use super::scene::{Scene, VM, assert_same, decode};
 
 const BLOCK: u64 = 4096;
 
@@ -142,4 +144,57 @@ async fn many_extents_take_little_memory() {
     assert_eq!(delta.totals.data, extents * BLOCK);
     let memory = peak(&scene.node) - idle;
     assert!(memory <= 64 << 20, "{memory} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_whose_clients_do_not_read_take_little_memory() {
+    let scene = Scene::set(Kind::Xfs).await;
+    let disk = filled(&scene, 64 << 20, 5);
+    scene.take_unread().await;
+    drop(disk);
+    let general = scene.node.client().await;
+    let now = general.snapshots(VM).await.unwrap().remove(0);
+    let path = &now.disks[0].path;
+    for is_cached in [true, false] {
+        if is_cached {
+            drop(fs::read(path).unwrap());
+        } else {
+            let file = File::open(path).unwrap();
+            let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+            nix::fcntl::posix_fadvise(&file, 0, 0, advice).unwrap();
+        }
+        peak(&scene.node);
+        let (mut reads, mut deltas) = (Vec::new(), Vec::new());
+        for number in 0..64 {
+            let (endpoint, token) = (scene.node.endpoint(), general.token());
+            // Connections of its own.
+            let client = Client::with_token(&endpoint, &token, &scene.node.trust()).unwrap();
+            if number % 2 == 0 {
+                let name = &now.disks[0].name;
+                let read = client.read(&now.vm_id, now.id, name, 0, 64 << 20).await;
+                let mut body = read.unwrap();
+                assert!(body.chunk().await.unwrap().is_some());
+                reads.push((client, body));
+            } else {
+                let disk = DiskOf {
+                    vm: &now.vm_id,
+                    snapshot: now.id,
+                    disk: &now.disks[0].name,
+                };
+                let whole = Comparison::default();
+                let delta = client.delta(&disk, &whole, 0, Compression::None).await;
+                deltas.push((client, delta.unwrap()));
+            }
+        }
+        // All of them can go on.
+        for (_, body) in &mut reads {
+            assert!(body.chunk().await.unwrap().is_some());
+        }
+        for (_, delta) in &mut deltas {
+            assert!(delta.next().await.unwrap().is_some());
+        }
+        let memory = peak(&scene.node);
+        println!("cached: {is_cached}, {memory} bytes");
+        assert!(memory <= 128 << 20, "cached: {is_cached}, {memory} bytes");
+    }
 }
