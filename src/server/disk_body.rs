@@ -12,6 +12,7 @@ use futures_util::Stream;
 use tokio::task::JoinHandle;
 
 use crate::snapshots::Share;
+use crate::sys::aligned::ALIGNMENT;
 use crate::sys::uncached::UncachedFile;
 
 /// Bytes of one read from the cache: what TLS takes at once, and about what the processor's own
@@ -112,7 +113,10 @@ impl DiskBody {
             if self.ahead.len() >= least && self.file.comes_now(offset, step) {
                 return;
             }
-            let (file, mut buffer) = (Arc::clone(&self.file), self.share.take(step));
+            // Whole blocks are read, where it begins and ends inside of them.
+            let room = step.next_multiple_of(ALIGNMENT)
+                + if step < allowance.step { ALIGNMENT } else { 0 };
+            let (file, mut buffer) = (Arc::clone(&self.file), self.share.take(room));
             self.advance(step);
             let read = tokio::task::spawn_blocking(move || {
                 let at = file.read_at(&mut buffer, offset, step)?;

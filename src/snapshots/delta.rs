@@ -97,6 +97,12 @@ impl Delta {
     /// # Errors
     /// [`SnapshotError::Io`]; the stream cannot go on, see [`Delta::give_up`].
     pub fn step(&mut self) -> Result<Option<Vec<Bytes>>, SnapshotError> {
+        let pieces = self.make_step()?;
+        self.opening = None;
+        Ok(pieces)
+    }
+
+    fn make_step(&mut self) -> Result<Option<Vec<Bytes>>, SnapshotError> {
         if self.ended {
             return Ok(None);
         }
@@ -145,7 +151,10 @@ impl Delta {
         };
         let mut out = self.begin();
         let sent = self.send(&mut out, &fetches, buffer, &places);
-        Some(sent.map(|()| out.finish()))
+        Some(sent.map(|()| {
+            self.opening = None;
+            out.finish()
+        }))
     }
 
     /// Whether the next step is likely to be one for [`Delta::step_now`].
@@ -158,10 +167,11 @@ impl Delta {
                 .is_some_and(|first| first.kind == RangeKind::Zero || self.comes_now(first.start))
     }
 
-    fn begin(&mut self) -> Pieces {
+    /// With the header, until a step that has it was made.
+    fn begin(&self) -> Pieces {
         let mut out = Pieces::default();
-        if let Some(opening) = self.opening.take() {
-            out.copy(&opening);
+        if let Some(opening) = &self.opening {
+            out.copy(opening);
         }
         out
     }
@@ -234,7 +244,12 @@ impl Delta {
     pub fn give_up(&mut self, body: &ErrorBody) -> Option<Bytes> {
         self.ended = true;
         match &mut self.writer {
-            Writer::Native(encoder) => encoder.take()?.error(body).ok().map(Bytes::from),
+            Writer::Native(encoder) => {
+                let error = encoder.take()?.error(body).ok()?;
+                // The first step may be the one that failed.
+                let opening = self.opening.take().unwrap_or_default();
+                Some(Bytes::from([opening, error].concat()))
+            }
             Writer::Rbd => None,
         }
     }

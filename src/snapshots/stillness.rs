@@ -23,20 +23,22 @@ pub struct Stillness {
 #[must_use]
 pub fn of(file: &UncachedFile) -> Option<Stillness> {
     let file = file.file();
+    // First: whoever clears the flag after this changes it, whoever did before is seen below.
+    let metadata = file.metadata().ok()?;
     if !attributes::is_immutable(file) {
         return None;
     }
     let refused = match file_system::status(file).ok()?.kind {
         // Since the flag is set nobody can have come.
         Kind::Xfs => !occupied::is_written_to(file).ok()?,
-        // Looks at the flag at each call that moves.
+        // Looks at the flag at each call that moves; a call of another node that saw it cleared changes
+        // that time.
         Kind::Ocfs2 => true,
         _ => false,
     };
     if !refused {
         return None;
     }
-    let metadata = file.metadata().ok()?;
     Some(Stillness {
         since: (metadata.ctime(), metadata.ctime_nsec()),
     })

@@ -3,7 +3,9 @@
 
 /// Lets the allocator keep so many free bytes, in each of its arenas, instead of giving them back to
 /// the kernel at once. At first it keeps 128 KiB, and whoever needs more than that again and again
-/// pays for every page every time.
+/// pays for every page every time. Pieces of up to half of that are kept too: without a word about them
+/// the first one would end the allocator's own growth of that limit, and each would be a mapping of its
+/// own.
 ///
 /// For the whole process, so a matter for programs only. Other C libraries than GNU's decide
 /// themselves.
@@ -12,6 +14,7 @@ pub fn keep_free(bytes: i32) {
     // SAFETY: takes two numbers, and changes no memory that anybody has.
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes / 2);
     }
     #[cfg(not(target_env = "gnu"))]
     let _ = bytes;
@@ -27,6 +30,8 @@ mod tests {
         // mallopt(3): 1 on success.
         // SAFETY: as above.
         assert_eq!(unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20) }, 1);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 2 << 20) }, 1);
         keep_free(4 << 20);
     }
 }

@@ -30,6 +30,9 @@ impl Connector {
         tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
+        // A connection that only receives is found dead by probes alone.
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
+        tcp.set_keepalive_retries(Some(3));
         tcp.set_tcp_user_timeout(Some(DEAD));
         Connector { tcp, tls }
     }

@@ -185,10 +185,19 @@ impl TlsStream {
 
     /// Encrypts it; what came is decrypted on the way, of which there is a buffer at most.
     fn encrypt(&mut self, out: Out<'_>) -> io::Result<()> {
+        let mut told = false;
         loop {
             match self.turn(None, Some(out))? {
                 Turn::Written => return Ok(()),
-                Turn::Given | Turn::Closed => {}
+                Turn::Given => {}
+                // Told once, and what is to be sent can still be. Told again, both sides have ended it.
+                Turn::Closed if !told => told = true,
+                Turn::Closed => {
+                    return match out {
+                        Out::Close => Ok(()),
+                        Out::Bytes(_) => Err(io::ErrorKind::NotConnected.into()),
+                    };
+                }
                 Turn::Traffic | Turn::Handshake => {
                     return Err(io::Error::other("TLS takes nothing to send now"));
                 }

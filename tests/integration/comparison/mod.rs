@@ -7,6 +7,7 @@
 mod differential;
 mod encoded;
 mod exactness;
+mod given_up;
 pub mod guest;
 pub mod house;
 mod mapped;
