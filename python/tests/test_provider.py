@@ -489,7 +489,11 @@ class OtherNode:
         self.process = subprocess.Popen(
             [os.environ["DAEMON"], "-config", str(folder / "config.toml")]
         )
-        deadline = time.monotonic() + 60
+        self._node = node
+
+    def wait(self):
+        """Until it answers."""
+        node, deadline = self._node, time.monotonic() + 60
         while True:
             try:
                 Client.login(self.endpoint, node.username, node.password, node.authority)
@@ -515,6 +519,8 @@ def test_a_machine_that_was_migrated_is_followed(node, client, machine, tmp_path
             (tmp_path / name).mkdir()
             runs = machine if name == "a" else None
             others.append(OtherNode(node, tmp_path / name, runs))
+        for daemon in others:
+            daemon.wait()
         one, other = others
         endpoints = [other.endpoint, one.endpoint]
         transfer = Transfer(node, client, machine, tmp_path, endpoints)
