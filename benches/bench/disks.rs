@@ -15,6 +15,9 @@ use crate::process;
 /// Bytes of a block.
 pub const BLOCK: u64 = 4096;
 
+/// Blocks that are written before they get their places.
+const AT_ONCE: usize = 16 << 10;
+
 /// Random bytes from end to end.
 pub fn fill(disk: &Path, seed: u64) -> anyhow::Result<()> {
     let file = writer(disk)?;
@@ -76,9 +79,14 @@ fn write_blocks(disk: &Path, seed: u64, places: impl Iterator<Item = u64>) -> an
     let file = writer(disk)?;
     let mut random = Random::new(seed);
     let mut bytes = vec![0; 4096];
-    for place in places {
+    for (at, place) in places.enumerate() {
         random.fill(&mut bytes);
         file.write_all_at(&bytes, place * BLOCK)?;
+        // For each piece that has no place yet XFS sets aside what its map may need at worst. With
+        // very many the file system seems full, and every further write waits for all before it.
+        if at % AT_ONCE == AT_ONCE - 1 {
+            file.sync_data()?;
+        }
     }
     Ok(file.sync_all()?)
 }

@@ -23,11 +23,10 @@ pub struct Ground {
 
 impl Ground {
     /// A machine with one disk of each size, sparse and empty, on a file system with room for
-    /// `space` bytes.
-    pub fn lay(bench: &Bench, space: u64, disks: &[u64]) -> anyhow::Result<Ground> {
+    /// `space` bytes. Until the daemon starts it is as fast as memory: there is much to write.
+    pub fn lay(space: u64, disks: &[u64]) -> anyhow::Result<Ground> {
         // XFS refuses to be smaller than 300 MiB, and keeps some for itself.
         let ground = demo::ground::Ground::xfs(space + space / 8 + (512 << 20))?;
-        loops::uncached(&bench.folder());
         let machines: Vec<Machine> = (1..)
             .zip(disks)
             .map(|(at, size)| {
@@ -54,6 +53,7 @@ impl Ground {
 
     /// Starts the daemon, and logs in.
     pub fn start(self, bench: &Bench) -> anyhow::Result<Stage> {
+        loops::uncached(&bench.folder());
         bench.block_on(async {
             let node = Node::with_machines(self.ground, self.machines, daemon()).await?;
             let client = node.client().await?;

@@ -39,7 +39,7 @@ const PIECE: usize = 3;
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let count = bench.sizes.blocks;
     let sizes = [NEAR, NEAR, FAR, 1].map(|apart| count * apart * BLOCK);
-    let ground = Ground::lay(bench, (GROUP.space)(&bench.sizes), &sizes)?;
+    let ground = Ground::lay((GROUP.space)(&bench.sizes), &sizes)?;
     disks::blocks(ground.disk(NEAR_DISK), 1, count, NEAR)?;
     disks::blocks(ground.disk(FAR_DISK), 2, count, FAR)?;
     disks::blocks(ground.disk(PIECE), 3, count, 1)?;

@@ -54,7 +54,7 @@ const LINKS: [Link; 3] = [
 
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let size = bench.sizes.packed;
-    let ground = Ground::lay(bench, 2 * size, &[size, size])?;
+    let ground = Ground::lay(2 * size, &[size, size])?;
     disks::write_words(ground.disk(0), 1)?;
     disks::fill(ground.disk(1), 2)?;
     let stage = ground.start(bench)?;

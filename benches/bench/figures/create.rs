@@ -35,7 +35,7 @@ const MANY: usize = 1;
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let extents = bench.sizes.cloned;
     let space = PLAIN + extents * disks::BLOCK;
-    let ground = Ground::lay(bench, space, &[PLAIN, extents * disks::BLOCK * 2])?;
+    let ground = Ground::lay(space, &[PLAIN, extents * disks::BLOCK * 2])?;
     disks::fill(ground.disk(ONE), 1)?;
     disks::blocks(ground.disk(MANY), 2, extents, 2)?;
     let stage = ground.start(bench)?;

@@ -43,7 +43,7 @@ struct Scene<'b> {
 }
 
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let ground = Ground::lay(bench, bench.sizes.disk, &[bench.sizes.disk])?;
+    let ground = Ground::lay(bench.sizes.disk, &[bench.sizes.disk])?;
     disks::fill(ground.disk(0), 1)?;
     let stage = ground.start(bench)?;
     let snapshot = stage.snapshot(bench, 0)?;

@@ -79,7 +79,7 @@ impl<'b> Scene<'b> {
     /// A disk full of data, and three replicas of it.
     fn set(bench: &'b Bench) -> anyhow::Result<Scene<'b>> {
         let size = bench.sizes.replicated;
-        let ground = Ground::lay(bench, (GROUP.space)(&bench.sizes), &[size])?;
+        let ground = Ground::lay((GROUP.space)(&bench.sizes), &[size])?;
         disks::fill(ground.disk(0), 1)?;
         let stage = ground.start(bench)?;
         let folder = stage.repository().join("replicas");

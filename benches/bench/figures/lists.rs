@@ -19,7 +19,7 @@ pub const GROUP: Group = Group {
 const SIZE: u64 = 16 << 20;
 
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let ground = Ground::lay(bench, (GROUP.space)(&bench.sizes), &[SIZE])?;
+    let ground = Ground::lay((GROUP.space)(&bench.sizes), &[SIZE])?;
     disks::fill(ground.disk(0), 1)?;
     let stage = ground.start(bench)?;
     let id = stage.machine(0).id.clone();

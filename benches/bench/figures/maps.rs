@@ -53,7 +53,7 @@ fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     // Disks of ever more extents, a machine each; the last one is what all but the curve is about.
     let counts = [most / 1000, most / 100, most / 10, most];
     let sizes = counts.map(|count| count * 2 * BLOCK);
-    let ground = Ground::lay(bench, (GROUP.space)(&bench.sizes), &sizes)?;
+    let ground = Ground::lay((GROUP.space)(&bench.sizes), &sizes)?;
     let library = Library::open(bench, &ground)?;
     let last = counts.len() - 1;
     let mut curve = Vec::new();

@@ -18,7 +18,7 @@ pub const GROUP: Group = Group {
 
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let sizes = &bench.sizes;
-    let ground = Ground::lay(bench, sizes.streamed, &[sizes.streamed])?;
+    let ground = Ground::lay(sizes.streamed, &[sizes.streamed])?;
     disks::fill(ground.disk(0), 1)?;
     let stage = ground.start(bench)?;
     let snapshot = stage.snapshot(bench, 0)?;
