@@ -9,17 +9,22 @@ use jiff::Timestamp;
 
 use crate::arguments::Wish;
 use crate::bench::Bench;
-use crate::report::{Report, table};
+use crate::report::{Figure, Report, table};
 use crate::{figures, machine};
 
 pub fn run(wish: &Wish) -> anyhow::Result<()> {
     let before = machine::load();
     let bench = Bench::prepare(wish)?;
-    let mut found = Vec::new();
+    let (mut found, mut broken) = (Vec::new(), Vec::new());
     for group in figures::wanted(wish)? {
         let begun = Instant::now();
         eprintln!("{} …", group.what);
-        let mut figures = (group.measure)(&bench).with_context(|| group.what.to_owned())?;
+        // What the others have found is not lost with one of them.
+        let mut figures = (group.measure)(&bench).unwrap_or_else(|error| {
+            broken.push(group.what);
+            let missing = |name: &&'static str| Figure::missing(name, format!("failed: {error:#}"));
+            group.names.iter().map(missing).collect()
+        });
         figures.retain(|figure| wish.wants(figure.name));
         figures.sort_by_key(|figure| group.names.iter().position(|name| *name == figure.name));
         // All of it comes again at the end, which may be far.
@@ -33,7 +38,13 @@ pub fn run(wish: &Wish) -> anyhow::Result<()> {
         load: format!("{before} before, {} after", machine::load()),
         figures: found,
     };
-    publish(wish, &report)
+    publish(wish, &report)?;
+    anyhow::ensure!(
+        broken.is_empty(),
+        "could not be measured: {}",
+        broken.join(", ")
+    );
+    Ok(())
 }
 
 fn publish(wish: &Wish, report: &Report) -> anyhow::Result<()> {
