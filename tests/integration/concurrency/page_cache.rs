@@ -62,6 +62,7 @@ async fn nothing_stays(kind: Kind) {
     stream(&client, &snapshot, 0, size).await;
     gone(path, kind, "a stream, cold").await;
 
+    closed(&node, path).await;
     // Somebody has read it before, such as a backup of the node.
     drop(std::fs::read(path).unwrap());
     let warm = cached_pages(path);
@@ -156,6 +157,21 @@ async fn nothing_stays(kind: Kind) {
     assert_eq!(compared.status(), 200);
     gone(path, kind, "a comparison").await;
     gone(&newer.disks[0].path, kind, "a comparison").await;
+}
+
+/// Waits until the daemon has closed a file: then it drops what it may have left, and with that what
+/// others have cached meanwhile.
+async fn closed(node: &TestNode, path: &Path) {
+    let folder = format!("/proc/{}/fd", node.daemon_id());
+    crate::support::wait::until_nothing("the daemon closes the file", || {
+        let open = std::fs::read_dir(&folder).unwrap();
+        let targets = open.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok());
+        targets
+            .filter(|target| target == path)
+            .map(|target| target.display().to_string())
+            .collect()
+    })
+    .await;
 }
 
 /// Waits until none of a file's pages is cached. The daemon drops what small reads have left when
