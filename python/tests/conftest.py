@@ -15,6 +15,9 @@ from coriolis_ovm_exporter import Client
 # The provider looks for Coriolis when it is imported.
 sys.path.insert(0, str(Path(__file__).parent / "stand_in"))
 
+# A run in the background of a shell script has SIGINT ignored, and Python leaves that so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 BLOCK = 4096
 
 
