@@ -11,13 +11,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
+use crate::extents::Span;
 use crate::snapshots::Share;
-use crate::sys::aligned::ALIGNMENT;
 use crate::sys::uncached::UncachedFile;
-
-/// Bytes of one read from the cache: what TLS takes at once, and about what the processor's own
-/// cache still holds when it is encrypted.
-const CACHED_STEP: usize = 512 << 10;
 
 /// A piece of a body.
 #[derive(Debug)]
@@ -88,7 +84,7 @@ impl DiskBody {
 
     /// The next step, if it is cached.
     fn read_now(&mut self) -> Option<Bytes> {
-        let largest = self.share.allowance().step.min(CACHED_STEP);
+        let largest = self.share.allowance().cached_step();
         let (offset, step) = self.next_step(largest)?;
         let mut buffer = self.share.take(step);
         if !self.file.read_now(&mut buffer[..step], offset) {
@@ -114,8 +110,11 @@ impl DiskBody {
                 return;
             }
             // Whole blocks are read, where it begins and ends inside of them.
-            let room = step.next_multiple_of(ALIGNMENT)
-                + if step < allowance.step { ALIGNMENT } else { 0 };
+            let stretch = Span {
+                start: offset,
+                length: step as u64,
+            };
+            let room = usize::try_from(stretch.room()).unwrap_or(usize::MAX);
             let (file, mut buffer) = (Arc::clone(&self.file), self.share.take(room));
             self.advance(step);
             let read = tokio::task::spawn_blocking(move || {

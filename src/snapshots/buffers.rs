@@ -12,6 +12,9 @@ use crate::sys::aligned::AlignedBuffer;
 const BUDGET: usize = 32 << 20;
 /// O_DIRECT has reached its speed with reads of this size, bytes.
 const LARGEST: usize = 1 << 20;
+/// Bytes read at once where they are cached, at most: what TLS takes at once, and about what the
+/// processor's own cache still holds when it is encrypted.
+const LARGEST_CACHED: usize = 512 << 10;
 /// Below this, reads cost more than what they read.
 const SMALLEST: usize = 64 << 10;
 /// Reads under way at most, for one stream that few others run beside.
@@ -75,6 +78,12 @@ impl Allowance {
         // What is being sent takes one.
         let ahead = (each / step).saturating_sub(1).clamp(1, MOST_AHEAD);
         Allowance { step, ahead }
+    }
+
+    /// Bytes of one read of what is cached.
+    #[must_use]
+    pub fn cached_step(self) -> usize {
+        self.step.min(LARGEST_CACHED)
     }
 }
 

@@ -16,9 +16,6 @@ use crate::protocol::{ErrorBody, rbd};
 /// Bytes that are sent from the memory that they were read to; fewer are copied to their
 /// neighbours.
 const BY_THEMSELVES: usize = 16 << 10;
-/// Bytes read at once where they are cached: what TLS takes at once, and about what the processor's
-/// own cache still holds when it is encrypted.
-const CACHED_STEP: u64 = 512 << 10;
 
 /// How a delta is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +131,7 @@ impl Delta {
     /// # Errors
     /// As [`Delta::step`].
     pub fn step_now(&mut self) -> Option<Result<Vec<Bytes>, SnapshotError>> {
-        let packs = matches!(&self.writer, Writer::Native(Some(encoder)) if encoder.packs());
-        if self.ended || packs || (self.fetches.is_none() && self.ranges.is_empty()) {
+        if self.ended || self.packs() || (self.fetches.is_none() && self.ranges.is_empty()) {
             return None;
         }
         let fetches = self.next_fetches();
@@ -160,11 +156,14 @@ impl Delta {
     /// Whether the next step is likely to be one for [`Delta::step_now`].
     #[must_use]
     pub fn comes_next(&self) -> bool {
-        let packs = matches!(&self.writer, Writer::Native(Some(encoder)) if encoder.packs());
         let first = self.ranges.front();
-        !packs
+        !self.packs()
             && first
                 .is_some_and(|first| first.kind == RangeKind::Zero || self.comes_now(first.start))
+    }
+
+    fn packs(&self) -> bool {
+        matches!(&self.writer, Writer::Native(Some(encoder)) if encoder.packs())
     }
 
     /// With the header, until a step that has it was made.
@@ -183,14 +182,18 @@ impl Delta {
 
     fn next_fetches(&mut self) -> Fetches {
         self.fetches.take().unwrap_or_else(|| {
-            let most = self.share.allowance().step as u64;
+            let allowance = self.share.allowance();
             let first = self
                 .ranges
                 .iter()
                 .find(|range| range.kind == RangeKind::Data);
             let cached = first.is_some_and(|first| self.comes_now(first.start));
-            let step = if cached { most.min(CACHED_STEP) } else { most };
-            Fetches::take(&mut self.ranges, step)
+            let step = if cached {
+                allowance.cached_step()
+            } else {
+                allowance.step
+            };
+            Fetches::take(&mut self.ranges, step as u64)
         })
     }
 
