@@ -1,6 +1,7 @@
 //! The library's client in a process of its own.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -47,6 +48,9 @@ pub struct Received {
     pub bytes: u64,
     /// From before the connection was made to the last byte.
     pub seconds: f64,
+    /// What the slowest stream had when the first one ended, as a part of what each would have had if
+    /// all had got the same.
+    pub least_share: f64,
 }
 
 pub fn run(errand: &Errand) -> anyhow::Result<()> {
@@ -61,8 +65,15 @@ async fn all(errand: &Errand) -> anyhow::Result<Received> {
     let client = Client::with_token(&errand.endpoint, &errand.token, &trust)?;
     let begun = Instant::now();
     let gate = Arc::new(Barrier::new(usize::try_from(errand.streams)?));
-    let streams: Vec<_> = (0..errand.streams)
-        .map(|_| tokio::spawn(one(client.clone(), errand.clone(), Arc::clone(&gate))))
+    let race = Arc::new(Race::of(errand.streams));
+    let streams: Vec<_> = (0..usize::try_from(errand.streams)?)
+        .map(|at| {
+            let lane = Lane {
+                race: Arc::clone(&race),
+                at,
+            };
+            tokio::spawn(one(client.clone(), errand.clone(), Arc::clone(&gate), lane))
+        })
         .collect();
     let mut bytes = 0;
     for stream in streams {
@@ -72,7 +83,59 @@ async fn all(errand: &Errand) -> anyhow::Result<Received> {
     if bytes != errand.size * errand.streams {
         bail!("{bytes} bytes came of {} × {}", errand.streams, errand.size);
     }
-    Ok(Received { bytes, seconds })
+    Ok(Received {
+        bytes,
+        seconds,
+        least_share: race.least_share(),
+    })
+}
+
+/// How far streams that run beside each other are.
+struct Race {
+    /// Bytes of each.
+    so_far: Vec<AtomicU64>,
+    /// Those of each when the first one ended: until then all ran.
+    at_first_end: OnceLock<Vec<u64>>,
+}
+
+impl Race {
+    fn of(streams: u64) -> Race {
+        Race {
+            so_far: (0..streams).map(|_| AtomicU64::new(0)).collect(),
+            at_first_end: OnceLock::new(),
+        }
+    }
+
+    fn least_share(&self) -> f64 {
+        let all = self.at_first_end.get().map_or(&[][..], Vec::as_slice);
+        let least = all.iter().min().copied().unwrap_or(0);
+        let mean = all.iter().sum::<u64>() as f64 / all.len().max(1) as f64;
+        least as f64 / mean.max(1.0)
+    }
+}
+
+/// One stream's part in a race.
+struct Lane {
+    race: Arc<Race>,
+    at: usize,
+}
+
+impl Lane {
+    fn came(&self, bytes: u64) {
+        self.race.so_far[self.at].fetch_add(bytes, Relaxed);
+    }
+
+    /// How many bytes came in all.
+    fn ended(&self) -> u64 {
+        let race = &self.race;
+        race.at_first_end.get_or_init(|| {
+            race.so_far
+                .iter()
+                .map(|bytes| bytes.load(Relaxed))
+                .collect()
+        });
+        race.so_far[self.at].load(Relaxed)
+    }
 }
 
 /// All streams begin, then all are read.
@@ -83,8 +146,12 @@ async fn opened(errand: &Errand, gate: &Barrier) {
     }
 }
 
-async fn one(client: Client, errand: Errand, gate: Arc<Barrier>) -> anyhow::Result<u64> {
-    let mut bytes = 0;
+async fn one(
+    client: Client,
+    errand: Errand,
+    gate: Arc<Barrier>,
+    lane: Lane,
+) -> anyhow::Result<u64> {
     match errand.what {
         What::Disk => {
             let (vm, disk) = (&errand.vm, &errand.disk);
@@ -93,7 +160,7 @@ async fn one(client: Client, errand: Errand, gate: Arc<Barrier>) -> anyhow::Resu
                 .await?;
             opened(&errand, &gate).await;
             while let Some(piece) = body.chunk().await? {
-                bytes += piece.len() as u64;
+                lane.came(piece.len() as u64);
             }
         }
         What::Delta(compression) => {
@@ -109,12 +176,12 @@ async fn one(client: Client, errand: Errand, gate: Arc<Barrier>) -> anyhow::Resu
             opened(&errand, &gate).await;
             while let Some(item) = stream.next().await? {
                 match item {
-                    Item::Data { bytes: data, .. } => bytes += data.len() as u64,
-                    Item::Zero { length, .. } => bytes += length,
+                    Item::Data { bytes, .. } => lane.came(bytes.len() as u64),
+                    Item::Zero { length, .. } => lane.came(length),
                     _ => {}
                 }
             }
         }
     }
-    Ok(bytes)
+    Ok(lane.ended())
 }

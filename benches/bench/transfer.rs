@@ -24,6 +24,9 @@ pub struct Transfer {
     pub client: f64,
     /// CPU that the server's process used meanwhile, seconds.
     pub server: f64,
+    /// The slowest stream's share of what each would have got if all had got the same; 1 where there
+    /// is one.
+    pub least_share: f64,
 }
 
 impl Transfer {
@@ -131,6 +134,7 @@ impl Source {
             seconds: received.seconds,
             client: done.cpu,
             server,
+            least_share: received.least_share,
         })
     }
 
@@ -157,6 +161,7 @@ impl Source {
             seconds,
             client: done.cpu,
             server,
+            least_share: 1.0,
         })
     }
 

@@ -20,6 +20,7 @@ const MIN_BLOCK: u64 = 64 << 10;
 #[serde(rename_all = "camelCase")]
 pub(super) struct SnapshotQuery {
     squash_chunks: Option<String>,
+    chunks: Option<String>,
     compare_to: Option<String>,
     refine: Option<String>,
 }
@@ -28,6 +29,18 @@ impl SnapshotQuery {
     /// Whether to join neighbouring chunks. True unless said otherwise, in any spelling.
     pub(super) fn squash(&self) -> Result<bool, ApiError> {
         boolean("squashChunks", self.squash_chunks.as_deref())
+    }
+
+    /// Whether the answer has chunks. Those of a disk in many pieces are most of an answer, and
+    /// whoever streams it does not need them.
+    pub(super) fn chunks(&self) -> Result<bool, ApiError> {
+        let chunks = boolean("chunks", self.chunks.as_deref())?;
+        if !chunks && self.compare_to.is_some() {
+            return Err(ApiError::BadRequest(
+                "chunks=false leaves out what compareTo asks for; leave one of them out".to_owned(),
+            ));
+        }
+        Ok(chunks)
     }
 
     /// The base.

@@ -12,22 +12,26 @@ use futures_util::stream;
 
 use super::error::ApiError;
 use super::present;
+use super::snapshots::contents;
 use super::state::{Shared, blocking};
 use crate::snapshots::Snapshot;
 
-/// The JSON list of these snapshots with their chunks.
+/// The JSON list of these snapshots.
 pub(super) struct SnapshotList {
     app: Shared,
     left: IntoIter<Snapshot>,
+    /// With what is allocated in each.
+    chunks: bool,
     opened: bool,
     closed: bool,
 }
 
 impl SnapshotList {
-    pub(super) fn new(app: Shared, snapshots: Vec<Snapshot>) -> SnapshotList {
+    pub(super) fn new(app: Shared, snapshots: Vec<Snapshot>, chunks: bool) -> SnapshotList {
         SnapshotList {
             app,
             left: snapshots.into_iter(),
+            chunks,
             opened: false,
             closed: false,
         }
@@ -46,10 +50,10 @@ impl SnapshotList {
         let separator: &[u8] = if self.opened { b"," } else { b"" };
         self.opened = true;
         for snapshot in self.left.by_ref() {
-            let app = self.app.clone();
+            let (app, chunks) = (self.app.clone(), self.chunks);
             let json = blocking(move || {
-                let allocated = app.snapshots.allocated(snapshot)?;
-                serde_json::to_vec(&present::snapshot(allocated, true))
+                let found = contents(&app, snapshot, chunks)?;
+                serde_json::to_vec(&present::snapshot(found, true))
                     .map_err(|error| ApiError::Internal(error.to_string()))
             })
             .await;

@@ -14,13 +14,15 @@ use super::snapshot_list::SnapshotList;
 use super::state::{Shared, in_turn};
 use super::{present, vms};
 use crate::protocol;
-use crate::snapshots::{Change, Snapshot, SnapshotError, Standing, Wish};
+use crate::snapshots::{Change, Comparison, Snapshot, SnapshotError, Standing, Wish};
 
 /// `GET …/snapshots`: those that can be used now, oldest first.
 pub(super) async fn list(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
+    Parameters(query): Parameters<SnapshotQuery>,
 ) -> Result<Response, ApiError> {
+    let chunks = query.chunks()?;
     let (app, mut snapshots) = in_turn(app.snapshots.turn(), move |_| {
         let (_, snapshots) = snapshots_of(&app, &name)?;
         Ok::<_, ApiError>((app, snapshots))
@@ -35,15 +37,17 @@ pub(super) async fn list(
     if let (true, Some(waiting)) = (snapshots.is_empty(), waiting) {
         waiting.ready()?;
     }
-    Ok(SnapshotList::new(app, snapshots).into_response())
+    Ok(SnapshotList::new(app, snapshots, chunks).into_response())
 }
 
 /// `POST …/snapshots`.
 pub(super) async fn create(
     State(app): State<Shared>,
     Ids(name): Ids<String>,
+    Parameters(query): Parameters<SnapshotQuery>,
     request: Request,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
+    let chunks = query.chunks()?;
     let request: protocol::SnapshotRequest = read_json_body_if_any(request, &app.body).await?;
     let wish = Wish::of(request)?;
     in_turn(app.snapshots.turn(), move |turn| {
@@ -62,8 +66,8 @@ pub(super) async fn create(
         };
         tracing::info!(snapshot = %snapshot.id(), vm = vm.id, "snapshot taken");
         turn.take()?;
-        let allocated = app.snapshots.allocated(snapshot)?;
-        Ok::<_, ApiError>(Json(present::snapshot(allocated, true)))
+        let found = contents(&app, snapshot, chunks)?;
+        Ok::<_, ApiError>(Json(present::snapshot(found, true)))
     })
     .await
 }
@@ -76,17 +80,31 @@ pub(super) async fn show(
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
     let join = query.squash()?;
     let refine = query.refine()?;
+    let chunks = query.chunks()?;
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
         // Comparing bytes may take its time.
         turn.take()?;
         let compared = match query.base()? {
-            None => app.snapshots.allocated(snapshot)?,
+            None => contents(&app, snapshot, chunks)?,
             Some(base) => app.snapshots.compare(snapshot, base, refine)?,
         };
         Ok::<_, ApiError>(Json(present::snapshot(compared, join)))
     })
     .await
+}
+
+/// A snapshot's disks, with what is allocated in them if that is wanted.
+pub(super) fn contents(
+    app: &Shared,
+    snapshot: Snapshot,
+    chunks: bool,
+) -> Result<Comparison, SnapshotError> {
+    if chunks {
+        app.snapshots.allocated(snapshot)
+    } else {
+        app.snapshots.described(snapshot)
+    }
 }
 
 /// `PATCH …/snapshots/{snapshot}`: its label, and when it goes.

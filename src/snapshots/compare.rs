@@ -116,6 +116,28 @@ impl Snapshots {
         })
     }
 
+    /// The disks of a snapshot without their ranges: no map is read.
+    ///
+    /// # Errors
+    /// As [`Snapshots::allocated`].
+    pub fn described(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
+        let snapshot = snapshot.ready()?;
+        let disks = snapshot
+            .manifest
+            .disks
+            .iter()
+            .map(|disk| {
+                let walk = Walk::whole(&snapshot, disk, 0, None)?;
+                outcome(&snapshot, disk, &walk, Vec::new())
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Comparison {
+            base: None,
+            disks,
+            snapshot,
+        })
+    }
+
     /// What changed in a snapshot since `base`, an older one of the same VM.
     ///
     /// # Errors

@@ -71,6 +71,7 @@ impl Nbdkit {
             seconds: done.seconds,
             client: done.cpu,
             server: process::cpu(server)? - before,
+            least_share: 1.0,
         })
     }
 }

@@ -60,7 +60,7 @@ impl Run {
             .endpoints
             .ask(&what, |client| {
                 let vm = self.vm.clone();
-                async move { client.snapshot(&vm, id, None).await }
+                async move { client.snapshot_without_ranges(&vm, id).await }
             })
             .await;
         let gone = match found {

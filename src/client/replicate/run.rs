@@ -186,7 +186,7 @@ impl Run {
         self.endpoints
             .ask(&what, |client| {
                 let (vm, request) = (self.vm.clone(), request.clone());
-                async move { client.create_snapshot_with(&vm, &request).await }
+                async move { client.create_snapshot_without_ranges(&vm, &request).await }
             })
             .await
     }

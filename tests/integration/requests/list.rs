@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use coriolis_ovm_exporter::sys::attributes;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{path_of, take};
@@ -68,6 +69,34 @@ async fn all_snapshots_are_listed_with_what_deleting_them_would_free() {
         api.get("/snapshots?space=perhaps").await.error(400);
         assert_eq!(api.delete(&path_of(&base)).await.status, 200);
         assert_eq!(api.json("/snapshots").await.as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_streams_is_spared_the_chunks() {
+    let node = TestNode::new(&[Kind::Xfs]).await;
+    let vm = node.machine(0, 1, &[4 << 20]);
+    crate::defects::write(&vm.disks[0], 1, 0, 4 << 20);
+    let api = Api::of(&node).await;
+    let snapshots = format!("/vms/{}/snapshots", vm.id);
+    let wish = json!({"idempotency_key": "once"});
+    let bare = format!("{snapshots}?chunks=false");
+    let answer = api.send_body(Method::POST, &bare, &wish).await;
+    assert_eq!(answer.status, 200);
+    let bare = answer.json();
+    let whole = take(&api, &vm.id, wish).await;
+    assert_eq!(whole["disks"][0]["chunks"].as_array().unwrap().len(), 1);
+    let mut without = whole.clone();
+    without["disks"][0]["chunks"] = json!([]);
+    assert_eq!(bare, without, "the chunks, and nothing else");
+    let one = path_of(&whole);
+    assert_eq!(api.json(&format!("{one}?chunks=false")).await, bare);
+    assert_eq!(api.json(&format!("{one}?chunks=true")).await, whole);
+    let list = api.json(&format!("{snapshots}?chunks=false")).await;
+    assert_eq!(list, json!([bare]));
+    let compared = format!("{one}?chunks=false&compareTo={}", text(&whole["id"]));
+    for bad in [format!("{one}?chunks=maybe"), compared] {
+        api.get(&bad).await.error(400);
     }
 }
 
