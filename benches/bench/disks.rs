@@ -120,6 +120,12 @@ pub fn cached(path: &Path) -> anyhow::Result<u64> {
     told.trim().parse().context("what fincore tells")
 }
 
+/// Takes the bytes of all files from the page cache, as far as they are written out. Maps of open
+/// files stay.
+pub fn forget_bytes() -> io::Result<()> {
+    std::fs::write("/proc/sys/vm/drop_caches", "1")
+}
+
 /// Empties the page cache, of all that is written out.
 pub fn chill() -> io::Result<()> {
     std::fs::write("/proc/sys/vm/drop_caches", "3")

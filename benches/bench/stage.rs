@@ -113,6 +113,30 @@ impl Stage {
         Ok(bench.block_on(deleted)?)
     }
 
+    /// Waits until what was deleted before is gone: XFS takes the extents of a deleted file apart in
+    /// the background, and whoever clones meanwhile shares the log with that. Which side of a
+    /// comparison that would be is chance.
+    pub fn settle(&self) -> anyhow::Result<()> {
+        let repository = self.repository();
+        // This scan ends with a wait for the deleted files.
+        let mut scan = Command::new("xfs_spaceman");
+        process::finish(scan.args(["-c", "prealloc -s"]).arg(&repository))?;
+        process::finish(Command::new("sync").arg("-f").arg(&repository))?;
+        Ok(())
+    }
+
+    /// How long the newest snapshot of a machine held its disk, seconds.
+    pub fn newest_stall(&self, bench: &Bench, machine: usize) -> anyhow::Result<f64> {
+        let id = &self.machine(machine).id;
+        let all = bench.block_on(self.client.all_snapshots(false))?;
+        let own = all.iter().filter(|one| one.vm_id.as_deref() == Some(id));
+        let newest = own.max_by_key(|one| one.created_at);
+        let newest = newest.context("a machine without snapshots")?.id;
+        let newest = self.client.snapshot_without_ranges(id, newest);
+        let newest = bench.block_on(newest)?;
+        Ok(newest.disks.iter().map(|disk| disk.stall_ms).sum::<f64>() / 1e3)
+    }
+
     /// The command, which knows the daemon and who may log in.
     pub fn command(&self) -> Command {
         let mut ours = Command::new(command());

@@ -25,6 +25,7 @@ pub(super) async fn show(
     };
     let algorithm = query.algorithm()?;
     let block = query.block()?;
+    let buffers = app.buffers.clone();
     let (_waiting, wanted) = Waiting::begin();
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?;
@@ -42,7 +43,7 @@ pub(super) async fn show(
             )));
         }
         turn.take()?;
-        let found = digests(walk, algorithm, block, wanted)?.ok_or_else(|| {
+        let found = digests(walk, algorithm, block, buffers.join(), wanted)?.ok_or_else(|| {
             // Nobody reads this.
             SnapshotError::Refused("the client has gone".to_owned())
         })?;

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::buffers::{Buffer, Share};
+use super::buffers::Share;
 use super::error::SnapshotError;
-use super::fetch::{fetch, fetch_now};
+use super::fetch::{Fetched, Part};
 use super::walk::Walk;
-use crate::extents::{Fetch, Fetches, Range, RangeKind, squash};
+use crate::extents::{Fetches, Range, RangeKind, squash};
 use crate::protocol::delta::{Compression, DeltaError, Encoder, MAX_DATA, StreamHeader, runs};
 use crate::protocol::{ErrorBody, rbd};
 
@@ -118,10 +118,9 @@ impl Delta {
             }
         }
         let fetches = self.next_fetches();
-        let mut buffer = self.buffer_for(&fetches);
-        let places = fetch(self.walk.file(), &fetches.reads, &mut buffer)
+        let fetched = Fetched::read(self.walk.file(), fetches, &self.share)
             .map_err(SnapshotError::io("cannot read", self.walk.path()))?;
-        self.send(&mut out, &fetches, buffer, &places)?;
+        self.send(&mut out, &fetched)?;
         Ok(Some(out.finish()))
     }
 
@@ -140,13 +139,15 @@ impl Delta {
             self.fetches = Some(fetches);
             return None;
         }
-        let mut buffer = self.buffer_for(&fetches);
-        let Some(places) = fetch_now(self.walk.file(), &fetches.reads, &mut buffer) else {
-            self.fetches = Some(fetches);
-            return None;
+        let fetched = match Fetched::read_now(self.walk.file(), fetches, &self.share) {
+            Ok(fetched) => fetched,
+            Err(fetches) => {
+                self.fetches = Some(fetches);
+                return None;
+            }
         };
         let mut out = self.begin();
-        let sent = self.send(&mut out, &fetches, buffer, &places);
+        let sent = self.send(&mut out, &fetched);
         Some(sent.map(|()| {
             self.opening = None;
             out.finish()
@@ -197,29 +198,12 @@ impl Delta {
         })
     }
 
-    fn buffer_for(&self, fetches: &Fetches) -> Buffer {
-        let room = usize::try_from(fetches.room()).unwrap_or(usize::MAX);
-        self.share.take(room)
-    }
-
     /// What was read, as frames.
-    fn send(
-        &mut self,
-        out: &mut Pieces,
-        fetches: &Fetches,
-        buffer: Buffer,
-        places: &[usize],
-    ) -> Result<(), SnapshotError> {
-        let bytes = buffer.freeze();
-        for part in &fetches.parts {
-            match *part {
-                Fetch::Zero(span) => self.zero(out, span.start, span.length)?,
-                Fetch::Data(span, number) => {
-                    let within = span.start - fetches.reads[number].start;
-                    let at = places[number] + usize::try_from(within).unwrap_or(usize::MAX);
-                    let length = usize::try_from(span.length).unwrap_or(usize::MAX);
-                    self.data(out, span.start, &bytes.slice(at..at + length))?;
-                }
+    fn send(&mut self, out: &mut Pieces, fetched: &Fetched) -> Result<(), SnapshotError> {
+        for part in fetched.parts() {
+            match part {
+                Part::Zero(span) => self.zero(out, span.start, span.length)?,
+                Part::Data(offset, bytes) => self.data(out, offset, &bytes)?,
             }
         }
         Ok(())

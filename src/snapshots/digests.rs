@@ -1,41 +1,42 @@
 //! Digests of a disk's plain bytes. Holes are not read: their zeros come from memory.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use bytes::Bytes;
-
+use super::buffers::Share;
 use super::error::SnapshotError;
-use super::fetch;
+use super::fetch::{Fetched, Part};
 use super::walk::Walk;
-use crate::extents::{RangeKind, Span};
+use crate::extents::{Fetches, Range, squash};
 use crate::protocol::digest::{Algorithm, BlockDigests, Digests};
 
-/// Bytes read, or zeros digested, between two looks whether anybody still waits.
+/// Zeros digested between two looks whether anybody still waits.
 const STEP: u64 = 1 << 20;
 
-/// Digests a disk. `walk` goes over all of it, from its beginning. None where nobody waits any
-/// more, which `wanted` tells.
+/// Digests a disk. `walk` goes over all of it, from its beginning; its bytes are in memory of
+/// `share`. None where nobody waits any more, which `wanted` tells.
 ///
 /// # Errors
 /// [`SnapshotError::Io`].
 pub fn digests(
-    walk: Walk,
+    mut walk: Walk,
     algorithm: Algorithm,
     block: Option<u64>,
+    share: Share,
     wanted: impl Fn() -> bool,
 ) -> Result<Option<Digests>, SnapshotError> {
     let mut blocks = BlockDigests::new(algorithm, block);
     let path = walk.path().clone();
     // One piece is read while another is digested.
-    let (send, pieces) = sync_channel(1);
+    let (send, pieces) = sync_channel(0);
     // The closure owns the receiver: to leave it, however, is what ends the reader.
     thread::scope(move |scope| {
         thread::Builder::new()
             .name("digest".to_owned())
             .spawn_scoped(scope, move || {
-                let end = match read(walk, &send) {
+                let end = match read(&mut walk, &share, &send) {
                     Ok(true) => Piece::End,
                     // Nobody takes the pieces.
                     Ok(false) => return,
@@ -45,12 +46,12 @@ pub fn digests(
             })
             .map_err(SnapshotError::io("cannot begin to read", &path))?;
         loop {
-            if !wanted() {
-                return Ok(None);
-            }
             match pieces.recv() {
-                Ok(Piece::Data(bytes)) => blocks.take(&bytes),
-                Ok(Piece::Zeros(length)) => blocks.take_zeros(length),
+                Ok(Piece::Read(fetched)) => {
+                    if !take(&mut blocks, &fetched, &wanted) {
+                        return Ok(None);
+                    }
+                }
                 Ok(Piece::End) => return Ok(Some(blocks.finish())),
                 Ok(Piece::Error(error)) => return Err(error),
                 Err(_) => {
@@ -65,32 +66,43 @@ pub fn digests(
     })
 }
 
+/// Digests a piece. False where nobody waits any more.
+fn take(blocks: &mut BlockDigests, fetched: &Fetched, wanted: &impl Fn() -> bool) -> bool {
+    for part in fetched.parts() {
+        match part {
+            Part::Data(_, bytes) => blocks.take(&bytes),
+            Part::Zero(span) => {
+                let mut left = span.length;
+                while left > 0 && wanted() {
+                    let length = left.min(STEP);
+                    blocks.take_zeros(length);
+                    left -= length;
+                }
+            }
+        }
+        if !wanted() {
+            return false;
+        }
+    }
+    true
+}
+
 enum Piece {
-    Data(Bytes),
-    /// At most [`STEP`].
-    Zeros(u64),
+    Read(Fetched),
     End,
     Error(SnapshotError),
 }
 
 /// Hands out all of a disk, piece by piece. False where nobody takes them.
-fn read(mut walk: Walk, send: &SyncSender<Piece>) -> Result<bool, SnapshotError> {
+fn read(walk: &mut Walk, share: &Share, send: &SyncSender<Piece>) -> Result<bool, SnapshotError> {
     while let Some(stretch) = walk.step()? {
-        for range in stretch.ranges {
-            let mut start = range.start;
-            while start < range.end() {
-                let length = (STEP - start % STEP).min(range.end() - start);
-                let piece = match range.kind {
-                    RangeKind::Zero => Piece::Zeros(length),
-                    RangeKind::Data => Piece::Data(
-                        fetch::read(walk.file(), &Span { start, length })
-                            .map_err(SnapshotError::io("cannot read", walk.path()))?,
-                    ),
-                };
-                if send.send(piece).is_err() {
-                    return Ok(false);
-                }
-                start += length;
+        let mut ranges: VecDeque<Range> = squash(stretch.ranges).into();
+        while !ranges.is_empty() {
+            let fetches = Fetches::take(&mut ranges, share.allowance().step as u64);
+            let fetched = Fetched::read(walk.file(), fetches, share)
+                .map_err(SnapshotError::io("cannot read", walk.path()))?;
+            if send.send(Piece::Read(fetched)).is_err() {
+                return Ok(false);
             }
         }
     }

@@ -5,19 +5,85 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::extents::Span;
-use crate::sys::aligned::{ALIGNMENT, AlignedBuffer};
+use super::buffers::{Buffer, Share};
+use crate::extents::{Fetch, Fetches, Span};
+use crate::sys::aligned::ALIGNMENT;
 use crate::sys::uncached::UncachedFile;
 
 /// Reads on their way at the same time: a device with latency answers them together.
 const LANES: usize = 8;
+
+/// Ranges with their bytes.
+pub struct Fetched {
+    fetches: Fetches,
+    bytes: Bytes,
+    places: Vec<usize>,
+}
+
+/// What a range, or a part of one, holds.
+pub enum Part {
+    /// These bytes, from this offset on.
+    Data(u64, Bytes),
+    /// Zeros.
+    Zero(Span),
+}
+
+impl Fetched {
+    /// Reads them, to memory of `share`.
+    ///
+    /// # Errors
+    /// As [`fetch`].
+    pub fn read(file: &UncachedFile, fetches: Fetches, share: &Share) -> io::Result<Fetched> {
+        let mut buffer = buffer_for(&fetches, share);
+        let places = fetch(file, &fetches.reads, &mut buffer)?;
+        Ok(Fetched::of(fetches, buffer, places))
+    }
+
+    /// The same without waiting; the ranges are given back where not all of it is cached.
+    pub fn read_now(
+        file: &UncachedFile,
+        fetches: Fetches,
+        share: &Share,
+    ) -> Result<Fetched, Fetches> {
+        let mut buffer = buffer_for(&fetches, share);
+        match fetch_now(file, &fetches.reads, &mut buffer) {
+            Some(places) => Ok(Fetched::of(fetches, buffer, places)),
+            None => Err(fetches),
+        }
+    }
+
+    fn of(fetches: Fetches, buffer: Buffer, places: Vec<usize>) -> Fetched {
+        Fetched {
+            fetches,
+            bytes: buffer.freeze(),
+            places,
+        }
+    }
+
+    /// In order.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        self.fetches.parts.iter().map(|part| match *part {
+            Fetch::Zero(span) => Part::Zero(span),
+            Fetch::Data(span, number) => {
+                let within = span.start - self.fetches.reads[number].start;
+                let at = self.places[number] + usize::try_from(within).unwrap_or(usize::MAX);
+                let length = usize::try_from(span.length).unwrap_or(usize::MAX);
+                Part::Data(span.start, self.bytes.slice(at..at + length))
+            }
+        })
+    }
+}
+
+fn buffer_for(fetches: &Fetches, share: &Share) -> Buffer {
+    share.take(usize::try_from(fetches.room()).unwrap_or(usize::MAX))
+}
 
 /// Reads each of these stretches into `buffer`, whose address is a multiple of [`ALIGNMENT`]: where
 /// in it each of them begins.
 ///
 /// # Errors
 /// The first read that fails; [`io::ErrorKind::InvalidInput`] where they do not fit.
-pub fn fetch(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> io::Result<Vec<usize>> {
+fn fetch(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> io::Result<Vec<usize>> {
     let mut places = Places::of(spans, buffer)?;
     // What comes from memory does not come sooner on many threads.
     let cached = |span: &Span| file.is_cached(span.start, span.length);
@@ -45,7 +111,7 @@ pub fn fetch(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> io::Resu
 }
 
 /// The same without waiting, if all of it is cached.
-pub fn fetch_now(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> Option<Vec<usize>> {
+fn fetch_now(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> Option<Vec<usize>> {
     let places = Places::of(spans, buffer).ok()?;
     for (span, room) in places.reads {
         let lead = lead(span);
@@ -104,17 +170,10 @@ fn lead(span: &Span) -> usize {
     usize::try_from(span.start % ALIGNMENT as u64).unwrap_or(0)
 }
 
-/// One stretch, in memory of its own.
-pub(super) fn read(file: &UncachedFile, span: &Span) -> io::Result<Bytes> {
-    let length = usize::try_from(span.length).map_err(io::Error::other)?;
-    let mut buffer = AlignedBuffer::new(length + 2 * ALIGNMENT);
-    let at = file.read_at(&mut buffer, span.start, length)?;
-    Ok(Bytes::from_owner(buffer).slice(at..at + length))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::aligned::AlignedBuffer;
 
     #[test]
     fn each_stretch_has_its_own_bytes() {

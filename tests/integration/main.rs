@@ -26,5 +26,6 @@ mod setup;
 mod streams;
 mod support;
 mod targets;
+mod troubleshooting;
 mod upgrade;
 mod vm_config;

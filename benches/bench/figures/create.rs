@@ -2,7 +2,6 @@
 //! fsync; a look at the machine and a small read, one disk against the other.
 
 use std::cell::Cell;
-use std::process::Command;
 use std::time::Instant;
 
 use super::Group;
@@ -11,7 +10,6 @@ use crate::bench::Bench;
 use crate::disks;
 use crate::pairs::alternated;
 use crate::peers::cp;
-use crate::process;
 use crate::report::{Bar, Figure};
 use crate::stage::{Ground, Stage};
 
@@ -82,7 +80,7 @@ fn against_cp(
 ) -> anyhow::Result<Figure> {
     let (extents, stall) = (Cell::new(0), Cell::new(0.0));
     let ours = || {
-        settle(stage)?;
+        stage.settle()?;
         let begun = Instant::now();
         let snapshot = stage.snapshot(bench, machine)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -93,7 +91,7 @@ fn against_cp(
     };
     let copy = stage.repository().join("copy.img");
     let theirs = || {
-        settle(stage)?;
+        stage.settle()?;
         cp::and_sync(stage.disk(machine), &copy)
     };
     let pairs = alternated(count, ours, theirs)?;
@@ -111,18 +109,6 @@ fn against_cp(
         &ratios(&pairs, |seconds| *seconds),
         note,
     ))
-}
-
-/// Waits until what was deleted before is gone: XFS takes the extents of a deleted file apart in the
-/// background, and whoever clones meanwhile shares the log with that. Which of the two ways of making
-/// a clone would have to is chance.
-fn settle(stage: &Stage) -> anyhow::Result<()> {
-    let repository = stage.repository();
-    // This scan ends with a wait for the deleted files.
-    let mut scan = Command::new("xfs_spaceman");
-    process::finish(scan.args(["-c", "prealloc -s"]).arg(&repository))?;
-    process::finish(Command::new("sync").arg("-f").arg(&repository))?;
-    Ok(())
 }
 
 /// What has nothing to do with the number of extents must not feel it.
