@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use super::Group;
 use super::sides::{milliseconds, ratios};
+use super::{Group, clones};
 use crate::bench::Bench;
 use crate::disks;
 use crate::pairs::alternated;
@@ -18,10 +18,11 @@ pub const GROUP: Group = Group {
     names: &[
         "create_vs_cp_1",
         "create_vs_cp_100k",
+        "parallel_clones_vs_serial",
         "machine_fragmented_vs_plain",
         "read_fragmented_vs_plain",
     ],
-    space: |sizes| sizes.cloned * disks::BLOCK + PLAIN,
+    space: |sizes| sizes.cloned * disks::BLOCK * 2 + PLAIN,
     measure,
 };
 
@@ -31,13 +32,19 @@ const PLAIN: u64 = 64 << 20;
 const SMALL: u64 = 4096;
 const ONE: usize = 0;
 const MANY: usize = 1;
+/// Two of half as many extents.
+const HALVES: [usize; 2] = [2, 3];
 
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let extents = bench.sizes.cloned;
-    let space = PLAIN + extents * disks::BLOCK;
-    let ground = Ground::lay(space, &[PLAIN, extents * disks::BLOCK * 2])?;
+    let many = extents * disks::BLOCK * 2;
+    let sizes = [PLAIN, many, many / 2, many / 2];
+    let ground = Ground::lay((GROUP.space)(&bench.sizes), &sizes)?;
     disks::fill(ground.disk(ONE), 1)?;
     disks::blocks(ground.disk(MANY), 2, extents, 2)?;
+    for half in HALVES {
+        disks::blocks(ground.disk(half), 3, extents / 2, 2)?;
+    }
     let stage = ground.start(bench)?;
     let mut figures = Vec::new();
     if bench.wants("create_vs_cp_1") {
@@ -63,6 +70,9 @@ fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             bar,
             count,
         )?);
+    }
+    if bench.wants("parallel_clones_vs_serial") {
+        figures.push(clones::parallel_against_serial(bench, &stage, &HALVES)?);
     }
     if bench.wants("machine_fragmented_vs_plain") || bench.wants("read_fragmented_vs_plain") {
         figures.extend(small_requests(bench, &stage)?);

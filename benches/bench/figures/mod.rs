@@ -1,6 +1,7 @@
 //! What is measured, in groups that share their disks.
 
 mod blocks;
+mod clones;
 mod compression;
 mod create;
 mod growth;
