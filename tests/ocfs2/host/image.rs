@@ -241,7 +241,28 @@ pub fn check_the_check(folder: &Path) -> anyhow::Result<()> {
         bail!("fsck.ocfs2 passes a file system whose block {block} was overwritten");
     };
     println!("the check of file systems finds damage: {finding:#}");
+    check_the_marks()?;
     std::fs::remove_file(&damaged.path)?;
+    Ok(())
+}
+
+/// Of references that are wrong only those are tolerated that are too many.
+fn check_the_marks() -> anyhow::Result<()> {
+    let references = |counted: u32, files: u32| {
+        format!(
+            "[REFCOUNT_COUNT_INVALID] clusters 69 with len 1 have {counted} refcount while there are \
+             {files} files point to them. Correct the refcount value? n"
+        )
+    };
+    for (counted, files, tolerated) in [(3, 2, true), (2, 3, false), (2, 2, false)] {
+        let finding = references(counted, files);
+        ensure!(
+            is_surplus_reference(&finding) == tolerated,
+            "misjudged: {finding}"
+        );
+    }
+    let other = "[CLUSTER_ALLOC_BIT] Cluster 53 is marked in the global cluster bitmap but it isn't in use.";
+    ensure!(!is_surplus_reference(other), "misjudged: {other}");
     Ok(())
 }
 
