@@ -256,6 +256,18 @@ for format in rpm deb; do
     # By systemd's own search, and with nobody's help.
     same "systemctl is-enabled" "$(systemctl --root="$root" is-enabled $name.service || :)" disabled
 
+    begin "$format: init without the devices of random numbers says so, and writes nothing"
+    mkdir "$work/devices"
+    mv "$root/dev/random" "$root/dev/urandom" "$work/devices/"
+    status=0
+    chroot "$root" /usr/local/bin/$name init --name node.example >"$work/said" 2>&1 || status=$?
+    same "init's exit status" "$status" 1
+    grep -q "^$name: no random numbers: /dev/random and /dev/urandom" "$work/said" ||
+        { cat "$work/said" >&2; fail "init does not say what is missing"; }
+    same "what is in /etc/$name" "$(ls -A "$root/etc/$name")" config.toml.example
+    mv "$work/devices/random" "$work/devices/urandom" "$root/dev/"
+    rmdir "$work/devices"
+
     begin "$format: init, then upgraded"
     chroot "$root" /usr/local/bin/$name init --name node.example >"$work/said" 2>&1 ||
         { cat "$work/said" >&2; fail "init"; }

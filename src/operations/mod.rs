@@ -9,4 +9,5 @@ pub mod log;
 pub mod purge;
 pub mod random_numbers;
 pub mod serve;
+mod service_files;
 pub mod token;

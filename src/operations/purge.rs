@@ -110,8 +110,8 @@ fn remove(folder: &UnmatchedFolder) -> bool {
         }
         Ok(removed) => {
             println!("removed: {path}: {} files; the folder stays", removed.files);
-            for left in removed.left {
-                println!("left: {}: no plain file, or in use", left.display());
+            for (path, reason) in removed.left {
+                println!("left: {}: {reason}", path.display());
             }
             false
         }

@@ -17,14 +17,25 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// How often it is said again.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// Returns when the TLS library will not have to wait. Blocks; a signal ends the daemon meanwhile.
+/// Returns when there are random numbers and the TLS library will not have to wait for them. Blocks; a
+/// signal ends the daemon meanwhile.
 ///
 /// # Errors
-/// Where the kernel has no random numbers at all.
+/// Where there are none at all, as in a root folder without devices.
 pub fn wait() -> anyhow::Result<()> {
-    if entropy::has_getrandom() {
-        return Ok(());
+    if !entropy::has_getrandom() {
+        wait_for_entropy()?;
     }
+    // The static program has no symbol to find getrandom(2) by at run time, so the libraries below
+    // read the devices, whatever the kernel; some of them end the program where they cannot.
+    getrandom::fill(&mut [0]).context(
+        "no random numbers: /dev/random and /dev/urandom have to be there (in a root folder of its \
+         own: mknod -m 666 DIR/dev/random c 1 8; mknod -m 666 DIR/dev/urandom c 1 9)",
+    )?;
+    Ok(())
+}
+
+fn wait_for_entropy() -> anyhow::Result<()> {
     let mut said: Option<Instant> = None;
     loop {
         let bits = entropy::bits().context("no random numbers from /dev/urandom")?;

@@ -103,7 +103,8 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         | SnapshotError::Broken { .. }
         | SnapshotError::Unreadable { .. }
         | SnapshotError::Left { .. }
-        | SnapshotError::Adopted { .. } => StatusCode::CONFLICT,
+        | SnapshotError::Adopted { .. }
+        | SnapshotError::Unremovable { .. } => StatusCode::CONFLICT,
         SnapshotError::Unavailable { .. }
         | SnapshotError::NotNow { .. }
         | SnapshotError::NotOneMoment { .. }

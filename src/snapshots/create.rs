@@ -9,6 +9,7 @@
 //! | manifest `ready` in all | a snapshot | serves it |
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::catalog::Copy;
+use super::clusters;
 use super::error::SnapshotError;
 use super::faults::{Faults, Point};
 use super::manifest::{self, Disk, Manifest, Place, State};
@@ -61,6 +63,48 @@ pub(super) struct Source<'s> {
     pub(super) disk: &'s SubjectDisk,
     pub(super) file: File,
     call: CloneCall,
+}
+
+impl Source<'_> {
+    /// Refuses a disk of which the kernel would make a clone that cannot be removed. `look` is one of
+    /// [`clusters`]' obstacles.
+    fn see_that_it_can_be_cloned(
+        &self,
+        vm_id: &str,
+        look: fn(&File, &Path, CloneCall) -> io::Result<Option<String>>,
+    ) -> Result<(), SnapshotError> {
+        let path = &self.disk.path;
+        match look(&self.file, path, self.call) {
+            Ok(None) => Ok(()),
+            Ok(Some(reason)) => Err(SnapshotError::Incompatible {
+                vm_id: vm_id.to_owned(),
+                reason: format!("disk {reason}"),
+            }),
+            Err(error) => Err(SnapshotError::io("cannot read the extent map of", path)(
+                error,
+            )),
+        }
+    }
+
+    /// The same of the clone: somebody may have allocated space in the last moment.
+    fn see_that_it_can_be_removed(&self, vm_id: &str, clone: &File) -> Result<(), SnapshotError> {
+        if self.call != CloneCall::Ocfs2Reflink {
+            return Ok(());
+        }
+        let path = &self.disk.path;
+        let failed = SnapshotError::io("cannot read the extent map of the clone of", path);
+        match clusters::miscount(clone).map_err(failed)? {
+            None => Ok(()),
+            Some(miscount) => Err(SnapshotError::Incompatible {
+                vm_id: vm_id.to_owned(),
+                reason: format!(
+                    "disk {} got space past its end while it was cloned, and the clone is damaged: \
+                     {miscount}",
+                    path.display()
+                ),
+            }),
+        }
+    }
 }
 
 impl Snapshots {
@@ -346,6 +390,7 @@ impl Snapshots {
                 .map_err(SnapshotError::io("cannot make", &target))?;
             self.faults.pass(Point::CreatePrepared);
             pace.touches("reading the extent map of", &source.disk.path)?;
+            source.see_that_it_can_be_cloned(&subject.vm_id, clusters::obstacle_in_all)?;
             extents.push(source.extents()?);
             ready.push((clone, source, target));
         }
@@ -357,11 +402,12 @@ impl Snapshots {
             .zip(&extents)
             .map(|((clone, source, target), extents)| {
                 pace.clones(source, *extents, &target)?;
+                source.see_that_it_can_be_cloned(&subject.vm_id, clusters::obstacle)?;
                 let cloned = clone
                     .run()
                     .map_err(SnapshotError::io("cannot clone to", &target))?;
                 self.faults.pass(Point::CreateCloned);
-                Ok((cloned, target))
+                Ok((cloned, source, target))
             })
             .collect();
         let stalled = pace.holds(self.settings.command_timeout);
@@ -369,8 +415,9 @@ impl Snapshots {
         stalled?;
         let clones = clones?;
         outcome?.note(manifest);
-        for (disk, ((clone, held), target)) in manifest.disks.iter_mut().zip(clones) {
+        for (disk, ((clone, held), source, target)) in manifest.disks.iter_mut().zip(clones) {
             pace.touches("writing out and sealing", &target)?;
+            source.see_that_it_can_be_removed(&subject.vm_id, &clone)?;
             let sealed = seal::seal(&clone, &target, self.settings.immutable)?;
             disk.size = sealed.identity.size;
             disk.extents = sealed.extents;

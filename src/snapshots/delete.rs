@@ -1,18 +1,21 @@
 //! Removing a snapshot: said first, then done, so that a crash in the middle is finished later.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use uuid::Uuid;
+
 use super::Snapshots;
+use super::clusters;
 use super::error::SnapshotError;
 use super::faults::{Faults, Point};
 use super::locks::lock_directory;
 use super::manifest::Manifest;
 use super::seal;
 use super::shelf::{self, Shelf};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Standing};
 use super::turn::Turn;
 use crate::sys::flock::Flock;
 
@@ -22,8 +25,8 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`SnapshotError::OtherVm`], [`SnapshotError::Unreadable`], [`SnapshotError::Unavailable`]
-    /// while a part of it lies on a repository that is not mounted, [`SnapshotError::Busy`],
-    /// [`SnapshotError::GivenUp`], the file system's.
+    /// while a part of it lies on a repository that is not mounted, [`SnapshotError::Unremovable`],
+    /// [`SnapshotError::Busy`], [`SnapshotError::GivenUp`], the file system's.
     pub fn delete(&self, vm_id: &str, id: &str, turn: &Turn) -> Result<(), SnapshotError> {
         let _vm = self.locks.lock(vm_id, turn)?;
         match self.find(vm_id, id) {
@@ -78,9 +81,13 @@ pub(super) fn lock_copies(snapshot: &Snapshot, turn: &Turn) -> Result<Vec<Flock>
 /// Says `deleting` in every repository, then removes every copy. The locks are held.
 ///
 /// # Errors
-/// The file system's; recovery finishes what is left.
+/// [`SnapshotError::Unremovable`], and then nothing has changed if it was ready; the file system's;
+/// recovery finishes what is left.
 pub(super) fn finish(snapshot: &Snapshot, faults: &Faults) -> Result<(), SnapshotError> {
     let manifest = &snapshot.manifest;
+    if snapshot.standing == Standing::Ready {
+        see_that_it_can_go(snapshot)?;
+    }
     for (repository, shelf) in snapshot.shelves() {
         match shelf.mark_deleting(manifest, faults) {
             Ok(()) => {}
@@ -110,6 +117,36 @@ pub(super) fn finish(snapshot: &Snapshot, faults: &Faults) -> Result<(), Snapsho
     Ok(())
 }
 
+/// Whether every disk's file can be removed without harm: whole it is of more use than in part.
+fn see_that_it_can_go(snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    for (repository, shelf) in snapshot.shelves() {
+        let directory = shelf.directory(snapshot.id());
+        for disk in &snapshot.manifest.disks {
+            if disk.repository == repository {
+                let path = directory.join(&disk.name);
+                match open_disk(&path) {
+                    Ok(Some(file)) => see_that_a_file_can_go(snapshot.id(), &path, &file)?,
+                    Ok(None) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(SnapshotError::io("cannot look at", &path)(error)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn see_that_a_file_can_go(id: Uuid, path: &Path, file: &File) -> Result<(), SnapshotError> {
+    match clusters::miscount(file).map_err(SnapshotError::io("cannot look at", path))? {
+        None => Ok(()),
+        Some(miscount) => Err(SnapshotError::Unremovable {
+            id,
+            path: path.to_owned(),
+            reason: format!("{miscount}. {}", clusters::CURE),
+        }),
+    }
+}
+
 /// Removes what a snapshot has in one repository: its disks' files, then its directory. What
 /// others have put there stays.
 ///
@@ -135,41 +172,55 @@ pub(super) fn remove_copy(
     Ok(())
 }
 
-/// Removes the disks' files that a snapshot has in a directory.
+/// Removes the disks' files that a snapshot has in a directory. One that cannot be removed does not
+/// keep the others.
 ///
 /// # Errors
-/// The file system's.
+/// [`SnapshotError::Unremovable`], the file system's: the first, after all were tried.
 pub(super) fn remove_disks(
     directory: &Path,
     repository: &str,
     manifest: &Manifest,
     faults: &Faults,
 ) -> Result<(), SnapshotError> {
+    let mut first = Ok(());
     for disk in &manifest.disks {
         if disk.repository == repository {
             let path = directory.join(&disk.name);
-            remove_disk(&path, faults).map_err(SnapshotError::io("cannot remove", &path))?;
+            first = first.and(remove_disk(manifest.id, &path, faults));
         }
     }
+    first
+}
+
+fn remove_disk(id: Uuid, path: &Path, faults: &Faults) -> Result<(), SnapshotError> {
+    let failed = || SnapshotError::io("cannot remove", path);
+    match open_disk(path) {
+        Ok(Some(file)) => {
+            see_that_a_file_can_go(id, path, &file)?;
+            seal::unseal(&file).map_err(failed())?;
+        }
+        Ok(None) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed()(error)),
+    }
+    faults.pass(Point::DeleteDiskUnsealed);
+    shelf::remove_if_there(path).map_err(failed())?;
+    faults.pass(Point::DeleteDiskGone);
     Ok(())
 }
 
-fn remove_disk(path: &Path, faults: &Faults) -> io::Result<()> {
+/// None for a symbolic link: that is not ours, and removing the name is all there is to do.
+fn open_disk(path: &Path) -> io::Result<Option<File>> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path);
     match opened {
-        Ok(file) => seal::unseal(&file)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // A symbolic link: not ours, and removing the name is all there is to do.
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
-        Err(error) => return Err(error),
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(error) => Err(error),
     }
-    faults.pass(Point::DeleteDiskUnsealed);
-    shelf::remove_if_there(path)?;
-    faults.pass(Point::DeleteDiskGone);
-    Ok(())
 }
 
 #[cfg(test)]

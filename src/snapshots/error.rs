@@ -150,6 +150,18 @@ pub enum SnapshotError {
         /// How many it may have.
         limit: u32,
     },
+    /// A file of it cannot be removed without harm.
+    #[error(
+        "snapshot {id} is not deleted, since to remove {} would make the file system read-only: {reason}", path.display()
+    )]
+    Unremovable {
+        /// The snapshot.
+        id: Uuid,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// Too little room would be left for the guests' writes.
     #[error(
         "repository {repository} has {available} bytes free, less than the {required} that [snapshots] min_free keeps for the guests: a snapshot makes their next writes allocate new space. Delete old snapshots or free space"

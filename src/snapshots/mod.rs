@@ -7,6 +7,7 @@ mod adopt;
 mod buffers;
 mod catalog;
 mod change;
+pub mod clusters;
 mod compare;
 mod content;
 mod create;

@@ -1,9 +1,11 @@
 //! Whether a virtual machine can be snapshotted, disk by disk.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Snapshots;
+use super::clusters;
 use super::create::{Subject, SubjectDisk};
 use super::error::SnapshotError;
 use super::naming::disk_names;
@@ -11,6 +13,7 @@ use super::probe::Ability;
 use crate::ovm::inventory::Vm;
 use crate::ovm::repository::{self, Mount, Repository};
 use crate::ovm::vm_config::{DiskEntry, VmConfig};
+use crate::sys::reflink::CloneCall;
 
 /// What can be said of one disk of a machine.
 #[derive(Debug, Clone)]
@@ -67,6 +70,17 @@ fn leads_out(path: &Path, mount_point: &Path) -> bool {
         (Ok(path), Ok(mount_point)) => !path.starts_with(mount_point),
         _ => true,
     }
+}
+
+/// Why a disk that exists must not be cloned as it is. What cannot be read is found again when it is to be
+/// cloned.
+fn past_its_end(path: &Path, call: CloneCall) -> Option<String> {
+    let disk = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    clusters::obstacle(&disk, path, call).ok()?
 }
 
 /// Refuses names that no disk of the machine has, and those of CDs.
@@ -167,7 +181,10 @@ impl Snapshots {
             Ok(_) => {}
         }
         match self.ability(repository) {
-            Ability::Yes(_) => Ok(repository.clone()),
+            Ability::Yes(call) => match past_its_end(path, call) {
+                Some(reason) => lasting(reason),
+                None => Ok(repository.clone()),
+            },
             Ability::No(reason) => of_repository(&reason, false),
             Ability::Unknown(reason) => of_repository(&reason, true),
         }

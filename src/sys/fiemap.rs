@@ -51,6 +51,7 @@ struct Request {
 #[derive(Debug)]
 pub struct ExtentReader<'f> {
     file: &'f File,
+    flags: u32,
     batch: Vec<Extent>,
     taken: usize,
     position: u64,
@@ -61,8 +62,20 @@ impl<'f> ExtentReader<'f> {
     /// A reader of `file`'s map from byte `from` on. The first extent may begin before it.
     #[must_use]
     pub fn new(file: &'f File, from: u64) -> ExtentReader<'f> {
+        ExtentReader::with(FIEMAP_FLAG_SYNC, file, from)
+    }
+
+    /// The same without dirty data being written out first: it does not wait for storage, and what
+    /// has no place yet may be missing. OCFS2 gives every byte its place when it is written.
+    #[must_use]
+    pub fn as_it_is(file: &'f File, from: u64) -> ExtentReader<'f> {
+        ExtentReader::with(0, file, from)
+    }
+
+    fn with(flags: u32, file: &'f File, from: u64) -> ExtentReader<'f> {
         ExtentReader {
             file,
+            flags,
             batch: Vec::new(),
             taken: 0,
             position: from,
@@ -75,7 +88,7 @@ impl<'f> ExtentReader<'f> {
             header: Header {
                 start: self.position,
                 length: u64::MAX - self.position,
-                flags: FIEMAP_FLAG_SYNC,
+                flags: self.flags,
                 extent_count: BATCH,
                 ..Header::default()
             },

@@ -4,6 +4,7 @@
 //! falls back.
 
 pub mod aligned;
+pub mod allocation;
 pub mod allocator;
 pub mod attributes;
 pub mod block_device;
@@ -19,6 +20,7 @@ pub mod hole;
 pub mod identity;
 pub mod nowait;
 pub mod occupied;
+pub mod ocfs2_inode;
 pub mod page_cache;
 pub mod reflink;
 pub mod residency;

@@ -93,6 +93,17 @@ pub const SCENARIOS: &[Scenario] = &[
         run: guest::refusals::run,
     },
     Scenario {
+        name: "past-the-end",
+        images: &[
+            of(4 * KIB, 256 * MIB),
+            of(MIB, 256 * MIB),
+            // For the harm itself.
+            of(4 * KIB, 64 * MIB),
+        ],
+        drive: host::past_end::drive,
+        run: guest::past_end::run,
+    },
+    Scenario {
         name: "floor",
         images: &[
             of(4 * KIB, 512 * MIB),

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::ovm::agent::AgentRepository;
 use crate::ovm::inventory::Inventory;
 use crate::ovm::repository::{Mount, Repository};
-use crate::snapshots::{Orphans, Snapshot, Standing, Survey};
+use crate::snapshots::{Orphans, Snapshot, Standing, Survey, clusters};
 
 const CHECK: &str = "snapshots";
 /// So long after a term is over the daemon has surely looked, beside its interval.
@@ -43,7 +43,11 @@ pub(super) fn check(
     let now = Timestamp::now();
     let grace = GRACE + config.snapshots.recover_interval * 2;
     for snapshot in &survey.snapshots {
-        for finding in judge(snapshot, now, grace) {
+        let damaged = clusters::damaged(snapshot).into_iter().map(|reason| {
+            let advice = "unmount the repository on every node, then fsck.ocfs2 -f DEVICE";
+            Finding::warning(CHECK, format!("it cannot be deleted: {reason}"), advice)
+        });
+        for finding in judge(snapshot, now, grace).into_iter().chain(damaged) {
             notes.found(finding.of(snapshot.id()));
         }
     }

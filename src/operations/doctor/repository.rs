@@ -1,7 +1,8 @@
 //! A repository: mounted, room, machines, and a clone that is really made.
 
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::finding::{Finding, bytes};
@@ -10,7 +11,7 @@ use crate::config;
 use crate::ovm::agent::{AgentDatabases, AgentRepository};
 use crate::ovm::inventory::{Inventory, NodeFiles, look_at};
 use crate::ovm::repository::{Mount, Repository};
-use crate::snapshots::{Ability, try_a_clone};
+use crate::snapshots::{Ability, clusters, try_a_clone};
 use crate::sys::file_system::{Kind, Status};
 use crate::sys::reflink::CloneCall;
 
@@ -48,13 +49,42 @@ pub(super) fn check(
     }
     let message = format!("{} virtual machines", inventory.vms.len());
     found(Finding::good("machines", message));
+    let disks = disks_in(&repository, &inventory);
     looked_at
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push((repository.clone(), inventory));
 
     notes.next("clone", "cloning a scratch file");
-    found(clone(&repository, &status, &try_a_clone(&repository)));
+    let ability = try_a_clone(&repository);
+    found(clone(&repository, &status, &ability));
+    if let Ability::Yes(call) = ability {
+        notes.next("disks", "looking at the ends of the disks");
+        for path in disks {
+            if let Some(finding) = past_its_end(&path, call) {
+                notes.found(finding.of(path.display()));
+            }
+        }
+    }
+}
+
+/// The image files in a repository that its machines name.
+fn disks_in(repository: &Repository, inventory: &Inventory) -> BTreeSet<PathBuf> {
+    let configs = inventory.vms.iter().filter_map(|vm| vm.config.as_ref());
+    configs
+        .flat_map(|config| &config.disks)
+        .filter(|disk| disk.scheme.may_be_file() && !disk.is_read_only_cdrom())
+        .map(|disk| PathBuf::from(&disk.path))
+        .filter(|path| path.starts_with(&repository.mount_point) && path.is_file())
+        .collect()
+}
+
+/// A disk that no snapshot is taken of. One that cannot be read is no matter of this check.
+fn past_its_end(path: &Path, call: CloneCall) -> Option<Finding> {
+    let disk = File::open(path).ok()?;
+    let reason = clusters::obstacle(&disk, path, call).ok()??;
+    let advice = "truncate -s +0 on it, as root: no snapshot of its machine can be taken before";
+    Some(Finding::warning("disks", reason, advice))
 }
 
 fn mount(repository: &Repository, status: &Status) -> Finding {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use super::super::service_files::{InitSystem, JOB_COMES_BY, UNIT_COMES_BY};
 use super::names::Names;
 use super::plan::{Paths, is_there};
 use super::stage::NewFile;
@@ -63,10 +64,7 @@ pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
         true => String::new(),
         false => format!(" --config {}", paths.config.display()),
     };
-    let start = match Path::new("/run/systemd/system").exists() {
-        true => "systemctl enable --now coriolis-ovm-exporter   # contrib/systemd",
-        false => "start coriolis-ovm-exporter                    # contrib/upstart",
-    };
+    let start = start(&InitSystem::of(Path::new("/")));
     let trusted = authority.unwrap_or(&paths.certificate).display();
     let _ = write!(
         text,
@@ -90,9 +88,49 @@ pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// How the daemon is started, and what has to be there before, where it is not.
+fn start(found: &InitSystem) -> String {
+    let (command, missing) = match found {
+        InitSystem::Systemd(unit) => (
+            "systemctl enable --now coriolis-ovm-exporter",
+            unit.is_none().then_some(UNIT_COMES_BY),
+        ),
+        InitSystem::Upstart(job) => (
+            "start coriolis-ovm-exporter",
+            job.is_none().then_some(JOB_COMES_BY),
+        ),
+        InitSystem::Other => (
+            "coriolis-ovm-exporter",
+            Some("neither systemd nor upstart runs here; whatever starts services has to start"),
+        ),
+    };
+    match missing {
+        None => command.to_owned(),
+        Some(missing) => format!("# {missing}\n  {command}"),
+    }
+}
+
 fn fingerprint(path: &Path) -> anyhow::Result<Fingerprint> {
     let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let der = CertificateDer::from_pem_slice(&pem)
         .map_err(|_| anyhow::anyhow!("{} holds no certificate in PEM form", path.display()))?;
     Ok(Fingerprint::of(&der))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_to_start_it_says_what_is_missing() {
+        let unit = Some(("/usr/lib/systemd/system/x".into(), false));
+        let enable = "systemctl enable --now coriolis-ovm-exporter";
+        assert_eq!(start(&InitSystem::Systemd(unit)), enable);
+        let told = start(&InitSystem::Systemd(None));
+        assert!(told.starts_with("# install the RPM or DEB"), "{told}");
+        assert!(told.ends_with(enable), "{told}");
+        let told = start(&InitSystem::Upstart(None));
+        assert!(told.contains("/etc/init"), "{told}");
+        assert!(start(&InitSystem::Other).starts_with("# neither"));
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::super::clusters;
 use super::super::error::SnapshotError;
 use super::super::former::FormerDatabases;
 use super::super::locks::lock_directory;
@@ -35,8 +36,8 @@ pub struct Removed {
     pub files: usize,
     /// Bytes that they took, shared with others or not.
     pub bytes: u64,
-    /// What was left, and with it the folder.
-    pub left: Vec<PathBuf>,
+    /// What was left, and with it the folder, and why.
+    pub left: Vec<(PathBuf, String)>,
 }
 
 impl Orphans {
@@ -108,11 +109,11 @@ impl Orphans {
                 .map_err(SnapshotError::io("cannot read", directory))?
                 .path();
             match remove_plain(&path).map_err(SnapshotError::io("cannot remove", &path))? {
-                Some(bytes) => {
+                Ok(bytes) => {
                     removed.files += 1;
                     removed.bytes += bytes;
                 }
-                None => removed.left.push(path),
+                Err(reason) => removed.left.push((path, reason)),
             }
         }
         if removed.left.is_empty() {
@@ -126,17 +127,24 @@ impl Orphans {
     }
 }
 
-/// The bytes that the file took; None for what is no plain file, has a second name, or is used.
-fn remove_plain(path: &Path) -> io::Result<Option<u64>> {
+/// The bytes that the file took, or why it is left.
+fn remove_plain(path: &Path) -> io::Result<Result<u64, String>> {
+    let left = || Ok(Err("no plain file, or in use".to_owned()));
     if !fs::symlink_metadata(path)?.is_file() {
-        return Ok(None);
+        return left();
     }
     let file = open_file(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.nlink() != 1 || folder::in_use(&file).is_some() {
-        return Ok(None);
+        return left();
+    }
+    if let Some(miscount) = clusters::miscount(&file)? {
+        return Ok(Err(format!(
+            "to remove it would make the file system read-only: {miscount}. {}",
+            clusters::CURE
+        )));
     }
     seal::unseal(&file)?;
     fs::remove_file(path)?;
-    Ok(Some(metadata.blocks() * 512))
+    Ok(Ok(metadata.blocks() * 512))
 }

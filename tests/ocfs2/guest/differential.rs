@@ -5,12 +5,13 @@ use std::fs;
 
 use coriolis_ovm_exporter::extents::Extent;
 use coriolis_ovm_exporter::operations::demo::guest::Random;
+use coriolis_ovm_exporter::snapshots::clusters;
 use coriolis_ovm_exporter::snapshots::{Ability, Refine, Snapshot};
 use coriolis_ovm_exporter::sys::fiemap::ExtentReader;
 use coriolis_ovm_exporter::sys::reflink::CloneCall;
 use nix::mount::MsFlags;
 
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::house::{House, file_of};
 use super::replica::{self, Tally};
 use super::{on_each, without_ficlone};
@@ -49,9 +50,12 @@ fn several_pairs(house: &House, random: Random, wanted: u64, call: CloneCall) {
     let mut sums = [(0_u64, Tally::default()); 3];
     let mut pairs = 0;
     let mut changed = 0;
+    let mut refused = 0;
     while pairs < wanted {
         disk.work();
-        let taken = take(house, &disk);
+        let (taken, was_refused) = take(house, &disk);
+        assert!(!was_refused || call == CloneCall::Ocfs2Reflink);
+        refused += u32::from(was_refused);
         let mut bases: Vec<usize> = alive.len().checked_sub(1).into_iter().collect();
         if alive.len() > 1 {
             bases.push(disk.pick(alive.len() - 1));
@@ -77,7 +81,7 @@ fn several_pairs(house: &House, random: Random, wanted: u64, call: CloneCall) {
     house.delete_all().unwrap();
     assert_eq!(house.shelf(), Vec::<String>::new());
     println!(
-        "  {call:?}: {} operations, {pairs} pairs compared",
+        "  {call:?}: {} operations, {pairs} pairs compared; {refused} times refused for space past the end",
         disk.deeds
     );
     for (refine, (count, sum)) in REFINES.iter().zip(sums) {
@@ -89,9 +93,15 @@ fn several_pairs(house: &House, random: Random, wanted: u64, call: CloneCall) {
     assert!(changed > 0, "the guest changed nothing");
 }
 
-fn take(house: &House, disk: &Disk) -> Taken {
+/// And whether it was refused at first.
+fn take(house: &House, disk: &Disk) -> (Taken, bool) {
     let bytes = disk.bytes();
-    let snapshot = house.take(&disk.path);
+    let (snapshot, was_refused) = disk::snapshot(&[disk], || house.try_take(&disk.path));
+    for path in [&disk.path, &file_of(&snapshot)] {
+        // Whatever was done to it, and by whichever call it was cloned.
+        let miscount = clusters::miscount(&fs::File::open(path).unwrap()).unwrap();
+        assert_eq!(miscount, None, "{}: {:#?}", path.display(), disk.story);
+    }
     assert!(
         fs::read(file_of(&snapshot)).unwrap() == bytes,
         "the clone differs from the disk: {:#?}",
@@ -101,7 +111,7 @@ fn take(house: &House, disk: &Disk) -> Taken {
     let mut copy = vec![0; bytes.len()];
     replica::fetch(&snapshot, &full.disks[0].ranges, &mut copy);
     assert!(copy == bytes, "a full copy differs: {:#?}", disk.story);
-    Taken { snapshot, bytes }
+    (Taken { snapshot, bytes }, was_refused)
 }
 
 fn pair(house: &House, disk: &Disk, base: &Taken, now: &Taken, refine: Refine) -> Tally {

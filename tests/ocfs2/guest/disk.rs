@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
+use coriolis_ovm_exporter::snapshots::{Snapshot, SnapshotError};
 use coriolis_ovm_exporter::sys::aligned::AlignedBuffer;
 use coriolis_ovm_exporter::sys::reflink::{self, CloneCall};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -212,11 +213,8 @@ impl Disk {
     /// A part of what is allocated is written too.
     fn preallocate(&mut self, offset: u64) -> String {
         let length = self.length().min(self.largest - offset);
-        // Not past the end: OCFS2's own reflink gives the clone the number of clusters of all that is
-        // allocated and copies none of what lies past the end, and Linux 6.1 makes the file system
-        // read-only when such a clone is deleted ("has empty extent block").
         let keep = match self.random.below(2) {
-            0 if offset + length <= self.size() => FallocateFlags::FALLOC_FL_KEEP_SIZE,
+            0 => FallocateFlags::FALLOC_FL_KEEP_SIZE,
             _ => FallocateFlags::empty(),
         };
         self.allocate(keep, offset, length);
@@ -234,6 +232,12 @@ impl Disk {
         }
     }
 
+    /// Gives back what was allocated past the end, as people are told to where a snapshot is refused for
+    /// it.
+    fn trim(&self) {
+        self.file.set_len(self.size()).unwrap();
+    }
+
     fn replace(&mut self) {
         let new = self.path.with_extension("new");
         clone(&self.file, &self.path, &new);
@@ -246,11 +250,31 @@ impl Disk {
     }
 }
 
+/// A snapshot of what lies on these disks; where it is refused for space past an end, that is given
+/// back, and it is taken then. Whether it was refused.
+pub fn snapshot(
+    disks: &[&Disk],
+    take: impl Fn() -> Result<Snapshot, SnapshotError>,
+) -> (Snapshot, bool) {
+    match take() {
+        Ok(snapshot) => (snapshot, false),
+        Err(SnapshotError::Incompatible { reason, .. }) if reason.contains("past its end") => {
+            disks.iter().for_each(|disk| disk.trim());
+            (take().unwrap(), true)
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn clone(file: &File, path: &Path, target: &Path) {
     let with = |call| reflink::prepare(call, file, path, target)?.run();
     match with(CloneCall::Ficlone) {
         // As `without_ficlone` has it.
-        Err(error) if reflink::is_wrong_call(&error) => with(CloneCall::Ocfs2Reflink),
+        Err(error) if reflink::is_wrong_call(&error) => {
+            // Whoever clones by hand must not clone what lies past the end either.
+            file.set_len(file.metadata().unwrap().len()).unwrap();
+            with(CloneCall::Ocfs2Reflink)
+        }
         other => other,
     }
     .unwrap();

@@ -18,6 +18,7 @@ mod mount;
 mod moving;
 mod network;
 pub mod node;
+pub mod past_end;
 pub mod power;
 pub mod refusals;
 mod replica;

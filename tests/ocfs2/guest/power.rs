@@ -10,7 +10,7 @@ use coriolis_ovm_exporter::snapshots::{Ability, Subject};
 use coriolis_ovm_exporter::sys::reflink::CloneCall;
 use uuid::Uuid;
 
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::estate::Estate;
 use super::mount::{BARRIER, DEFAULT};
 use super::{aftermath, wire, without_ficlone};
@@ -194,7 +194,9 @@ impl Machine {
         }) {
             return false;
         }
-        let id = estate.take(&self.subject).unwrap().id();
+        let disks: Vec<&Disk> = self.disks.iter().collect();
+        let (snapshot, _) = disk::snapshot(&disks, || estate.take(&self.subject));
+        let id = snapshot.id();
         wire::tell(&Word::Ready { vm, id, sums });
         self.kept.push(id);
         true

@@ -106,7 +106,7 @@ pub fn drive(lab: &Lab, scenario: &Scenario) -> anyhow::Result<()> {
         }
         partner.end()?;
         for image in images {
-            image.check()?;
+            image.check_after_loss()?;
             std::fs::remove_file(image.path)?;
         }
     }

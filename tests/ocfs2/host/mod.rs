@@ -10,6 +10,7 @@ pub mod machine;
 mod node;
 mod node_files;
 mod partner;
+pub mod past_end;
 mod payload;
 pub mod power;
 pub mod served;
