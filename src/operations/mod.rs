@@ -8,5 +8,6 @@ mod instance;
 pub mod log;
 pub mod purge;
 pub mod random_numbers;
+mod reload;
 pub mod serve;
 pub mod token;

@@ -14,8 +14,7 @@ use super::{all_snapshots, delta, digests, disks, node, ranges, request_id, snap
 
 /// The whole interface: the first generation's routes, each with and without a trailing slash,
 /// and ours.
-pub fn router(app: App) -> Router {
-    let app: Shared = Arc::new(app);
+pub fn router(app: Arc<App>) -> Router {
     let snapshot_list = get(snapshots::list)
         .post(snapshots::create)
         .delete(snapshots::delete_all);

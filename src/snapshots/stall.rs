@@ -95,7 +95,7 @@ impl Snapshots {
             let time = rates.time(&source.disk.repository.id, *extents);
             expected = expected.saturating_add(time);
         }
-        let max_pause = self.settings.max_pause;
+        let max_pause = self.settings.get().max_pause;
         if expected > max_pause {
             return Err(SnapshotError::TooLong {
                 vm_id: vm_id.to_owned(),

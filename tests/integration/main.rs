@@ -15,6 +15,7 @@ mod error_table;
 mod first_steps;
 mod inventory;
 mod listener;
+mod logs;
 mod manager;
 mod old_client;
 mod pause;
