@@ -13,6 +13,8 @@ mod crash;
 mod defects;
 mod error_table;
 mod first_steps;
+mod guest_disks;
+mod guest_volumes;
 mod inventory;
 mod listener;
 mod logs;
