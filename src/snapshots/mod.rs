@@ -54,6 +54,7 @@ pub use naming::disk_names;
 pub use probe::{Ability, try_a_clone};
 pub use recover::Recovered;
 pub use snapshot::{Snapshot, Standing};
+pub use stall::Stalls;
 pub use subject::{DiskVerdict, Need, Obstacle};
 pub use survey::Survey;
 pub use turn::Turn;
