@@ -76,7 +76,7 @@ lint:
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet
 
 # These mount file systems. As root they must run; without root they cannot, and that is said.
-ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|targets|replicate|setup
+ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|targets|replicate|setup|guest_volumes
 IS_ROOT := $(filter 0,$(shell id -u))
 FILTER := $(if $(IS_ROOT),,-E 'not test(/^($(ROOT_TESTS))::/)')
 

@@ -18,7 +18,7 @@ cargo tree --locked --manifest-path fuzz/Cargo.toml >/dev/null
 cargo +nightly fuzz build --target-dir "$build"
 for target; do
     case $target in
-    berkeley_db | bolt) longest=65536 ;;
+    berkeley_db | bolt | guest_disk) longest=65536 ;;
     *) longest=4096 ;;
     esac
     words=fuzz/dictionaries/$target.dict

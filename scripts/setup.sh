@@ -10,6 +10,8 @@ if [ "${1:-demo}" = test ]; then
     # setpriv, prlimit, fincore and losetup come with util-linux, lsattr with e2fsprogs.
     # ceph-common for rbd merge-diff: 21 MB to fetch, 87 MB installed.
     packages="$packages ceph-common btrfs-progs e2fsprogs xfsdump python3 python3-venv systemd dash procps curl"
+    # Disks as guests have them: tables, file systems, GRUB's first sector, volume groups.
+    packages="$packages parted gdisk dosfstools ntfs-3g lvm2 grub-pc-bin cryptsetup-bin"
 fi
 if [ "${1:-demo}" = wheel ]; then
     packages="$packages python3 python3-venv"

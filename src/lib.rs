@@ -30,6 +30,8 @@ pub mod config;
 #[cfg(feature = "server")]
 pub mod guard;
 #[cfg(feature = "server")]
+pub mod guest;
+#[cfg(feature = "server")]
 pub mod operations;
 #[cfg(feature = "server")]
 pub mod ovm;

@@ -11,6 +11,7 @@ use super::map::MapOptions;
 use super::node::NodeCommand;
 use super::output::OutputOptions;
 use super::replicate::ReplicateOptions;
+use super::report::ReportOptions;
 use super::snapshot::SnapshotCommand;
 use super::verify::VerifyOptions;
 use super::vms::VmsCommand;
@@ -60,6 +61,8 @@ pub enum Command {
     /// The node.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// What a machine's disks hold, and what to look at in the guest before it is migrated.
+    Report(ReportOptions),
     /// What changed from one snapshot to a later one, disk by disk.
     Diff(DiffOptions),
     /// A picture of a snapshot's disks: what is allocated, what changed, what is zero.

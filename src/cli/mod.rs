@@ -14,6 +14,7 @@ mod pages;
 mod patience;
 mod progress;
 mod replicate;
+mod report;
 mod size;
 mod snapshot;
 mod subject;
@@ -73,6 +74,7 @@ async fn converse(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Vms(command) => vms::run(client, command, output).await?,
         Command::Snapshot(command) => snapshot::run(client, command, common).await?,
         Command::Node(command) => node::run(client, command, output).await?,
+        Command::Report(options) => report::run(client, options, output).await?,
         Command::Diff(options) => diff::run(client, options, common).await?,
         Command::Map(options) => map::run(client, options, common).await?,
         Command::Verify(options) => return verify::run(client, options, common).await,

@@ -34,6 +34,7 @@ use crate::protocol::delta::{Compression, Item, StreamHeader, Totals};
 use crate::protocol::digest::Algorithm;
 use crate::protocol::{
     DiskDigests, Node, RangePage, Snapshot, SnapshotChange, SnapshotEntry, SnapshotRequest, Vm,
+    VmReport,
 };
 
 /// Threads that speak to nodes; targets have others.
@@ -108,6 +109,14 @@ impl Client {
     /// As there.
     pub fn vm(&self, vm: &str) -> Result<Vm, ClientError> {
         self.wait(self.inner.vm(vm))
+    }
+
+    /// See [`super::Client::report`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn report(&self, vm: &str, snapshot: Option<Uuid>) -> Result<VmReport, ClientError> {
+        self.wait(self.inner.report(vm, snapshot))
     }
 
     /// See [`super::Client::all_snapshots`].

@@ -12,6 +12,7 @@ use crate::protocol::delta::{Compression, DeltaError};
 use crate::protocol::digest::Algorithm;
 use crate::protocol::{
     DiskDigests, Node, RangePage, Snapshot, SnapshotChange, SnapshotEntry, SnapshotRequest, Vm,
+    VmReport,
 };
 
 /// Spares an answer what is allocated in disks.
@@ -40,6 +41,19 @@ impl Client {
     /// [`ClientError`]; 404 where the node does not see it.
     pub async fn vm(&self, vm: &str) -> Result<Vm, ClientError> {
         self.get(&format!("vms/{}", segment(vm))).await
+    }
+
+    /// What a machine's disks hold, read from a snapshot; none: the latest one.
+    ///
+    /// # Errors
+    /// [`ClientError`]; 404 where there is no snapshot.
+    pub async fn report(&self, vm: &str, snapshot: Option<Uuid>) -> Result<VmReport, ClientError> {
+        let path = format!("vms/{}/report", segment(vm));
+        let mut request = self.session.request(Method::GET, &path);
+        if let Some(snapshot) = snapshot {
+            request = request.query(&[("snapshot", snapshot)]);
+        }
+        self.session.call_for(WORK, request).await
     }
 
     /// The snapshots of all machines, those that cannot be used among them. Finding out how much

@@ -51,7 +51,7 @@ pub(super) fn fit_together(
 }
 
 /// What is wrong with the dates of a certificate, if anything.
-pub(super) fn dates(
+pub(crate) fn dates(
     certificate: &CertificateDer<'_>,
     now: SystemTime,
 ) -> Option<(Severity, String)> {

@@ -6,10 +6,10 @@ use toml::de::DeTable;
 
 use super::section::{self, Notes};
 use super::settings::Config;
-use super::size::{KIB, MIB};
+use super::size::{KIB, MIB, TIB};
 use super::values::{
-    boolean, command, consistency, duration, ip_address, log_level, manager_endpoint, min_free,
-    number, optional, path, secret, size, toolstack,
+    boolean, command, consistency, duration, ip_address, log_format, log_level, manager_endpoint,
+    min_free, number, optional, path, secret, size, size_or_none, toolstack,
 };
 
 /// A timeout shorter than this would only ever fail.
@@ -18,6 +18,9 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// A token carries its end in whole seconds.
 const SHORTEST_TOKEN: Duration = Duration::from_secs(1);
+/// Less would be rotated with every other line.
+const SMALLEST_LOG: u64 = 4 * KIB;
+const MAX_LOG: u64 = TIB;
 /// More could not be served: the kernel's usual limit on descriptors is below.
 const MOST_CONNECTIONS: usize = 1_000_000;
 
@@ -43,6 +46,14 @@ pub(super) fn read(document: &DeTable<'_>) -> (Config, Notes) {
         top.key("toolstack", &mut c.toolstack, toolstack);
         top.key("log_file", &mut c.log_file, optional(path));
         top.key("log_level", &mut c.log_level, log_level);
+        top.key("log_format", &mut c.log_format, log_format);
+        top.key(
+            "log_max_size",
+            &mut c.log_max_size,
+            size_or_none(SMALLEST_LOG, MAX_LOG),
+        );
+        top.key("log_max_files", &mut c.log_max_files, number(0, u32::MAX));
+        top.key("log_max_age", &mut c.log_max_age, duration(Duration::ZERO));
 
         top.section("jwt", |jwt| {
             jwt.key("secret", &mut c.jwt.secret, optional(secret));

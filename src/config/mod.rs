@@ -11,6 +11,8 @@ pub mod secret;
 pub mod size;
 
 mod certificates;
+mod changes;
+mod current;
 mod document;
 #[cfg(test)]
 mod example;
@@ -21,8 +23,12 @@ mod settings;
 mod suggestion;
 mod values;
 
+pub(crate) use certificates::dates as certificate_dates;
+pub use changes::{Change, changes, in_force};
+pub use current::Current;
 pub use document::{Identity, Loaded, load, parse};
 pub use problem::{ConfigError, Place, Problem, Severity};
 pub use settings::{
-    Api, Config, Jwt, Limits, LogLevel, Login, MinFree, SecretText, Snapshots, Tls, Toolstack,
+    Api, Config, Jwt, Limits, LogFormat, LogLevel, Login, MinFree, SecretText, Snapshots, Tls,
+    Toolstack,
 };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::size::{GIB, KIB};
+use super::size::{GIB, KIB, MIB};
 use crate::protocol::Consistency;
 
 /// The whole configuration file. A key that is absent has the value of [`Config::default`].
@@ -29,6 +29,14 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// What a line looks like.
+    pub log_format: LogFormat,
+    /// Bytes of `log_file` at which it is rotated; 0: never.
+    pub log_max_size: u64,
+    /// How many rotated files are kept; 0 sets no limit.
+    pub log_max_files: u32,
+    /// How long rotated files are kept; 0 sets no limit.
+    pub log_max_age: Duration,
     /// Tokens that clients get at login.
     pub jwt: Jwt,
     /// What clients connect to.
@@ -48,6 +56,11 @@ impl Default for Config {
             toolstack: Toolstack::Auto,
             log_file: None,
             log_level: LogLevel::Info,
+            log_format: LogFormat::Human,
+            // What the first generation did.
+            log_max_size: 500 * MIB,
+            log_max_files: 3,
+            log_max_age: Duration::from_secs(28 * 24 * 3600),
             jwt: Jwt::default(),
             api: Api::default(),
             snapshots: Snapshots::default(),
@@ -298,6 +311,15 @@ impl LogLevel {
             Self::Trace => "trace",
         }
     }
+}
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For reading; with colours on a terminal.
+    Human,
+    /// A JSON object a line.
+    Json,
 }
 
 /// A secret from the configuration file. It has no `Display`, and `Debug` hides it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::settings::{LogLevel, MinFree, SecretText, Toolstack};
+use super::settings::{LogFormat, LogLevel, MinFree, SecretText, Toolstack};
 use super::size;
 use crate::protocol::{Consistency, duration};
 
@@ -38,6 +38,12 @@ impl Refusal {
 
     fn hidden(mut self, hidden: bool) -> Self {
         self.hidden = hidden;
+        self
+    }
+
+    /// 0 would be taken, too.
+    fn or_zero(mut self) -> Self {
+        self.accepted = format!("{}; or 0 for no limit", self.accepted).into();
         self
     }
 
@@ -195,6 +201,14 @@ pub(super) fn size(low: u64, high: u64) -> impl FnOnce(&DeValue<'_>) -> Reading<
     }
 }
 
+/// The same, or 0 for no limit.
+pub(super) fn size_or_none(low: u64, high: u64) -> impl FnOnce(&DeValue<'_>) -> Reading<u64> {
+    move |value| match (whole_number(value), value.as_str()) {
+        (Some(0), _) | (_, Some("0")) => Ok(0),
+        _ => size(low, high)(value).map_err(Refusal::or_zero),
+    }
+}
+
 /// Bytes, or a share of the file system such as `5%` or `2.5%`.
 pub(super) fn min_free(value: &DeValue<'_>) -> Reading<MinFree> {
     let refusal = || {
@@ -240,6 +254,14 @@ pub(super) fn log_level(value: &DeValue<'_>) -> Reading<LogLevel> {
         .into_iter()
         .find(|level| level.as_str().eq_ignore_ascii_case(text))
         .ok_or_else(|| Refusal::accepted("\"error\", \"warn\", \"info\", \"debug\" or \"trace\""))
+}
+
+pub(super) fn log_format(value: &DeValue<'_>) -> Reading<LogFormat> {
+    match value.as_str() {
+        Some("human") => Ok(LogFormat::Human),
+        Some("json") => Ok(LogFormat::Json),
+        _ => Err(Refusal::accepted("\"human\" or \"json\"")),
+    }
 }
 
 pub(super) fn toolstack(value: &DeValue<'_>) -> Reading<Toolstack> {

@@ -112,9 +112,10 @@ impl Hold {
         };
         let guard = child.id();
         let (send, heard) = channel();
+        let span = tracing::Span::current();
         thread::Builder::new()
             .name("guard".to_owned())
-            .spawn(move || listen(child, output, &order, &send, &cautions))
+            .spawn(move || span.in_scope(|| listen(child, output, &order, &send, &cautions)))
             .map_err(|error| NotHeld::failed(format!("cannot start a thread: {error}")))?;
         let mut hold = Hold {
             daemon_end,

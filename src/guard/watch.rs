@@ -41,9 +41,10 @@ impl Watch {
         *state = State::Until(Instant::now() + limit);
         drop(state);
         let (shared, guard) = (self.state.clone(), self.guard);
+        let span = tracing::Span::current();
         let started = thread::Builder::new()
             .name("guard-watch".to_owned())
-            .spawn(move || wait(&shared, guard));
+            .spawn(move || span.in_scope(|| wait(&shared, guard)));
         if let Err(error) = started {
             tracing::warn!("a guard is not watched, no thread can be started: {error}");
         }

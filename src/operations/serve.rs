@@ -10,7 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::instance::Instance;
 use super::log::Log;
 use super::random_numbers;
-use crate::config::{self, Config, Loaded, secret};
+use super::reload::{self, Reload};
+use crate::config::{self, Config, Current, Loaded, secret};
 use crate::guard::Guards;
 use crate::ovm::agent::AgentDatabases;
 use crate::ovm::domains::{ToolChoice, Toolstack};
@@ -46,7 +47,7 @@ pub(super) const PIN_FILE: &str = "manager-pin";
 pub fn run(file: &Path) -> anyhow::Result<()> {
     let loaded = config::load(file)?;
     let config = &loaded.config;
-    let log = Log::start(config.log_file.as_deref(), config.log_level)?;
+    let log = Log::start(config)?;
     // Standard error may go nowhere (upstart): what ends the daemon is in its log too.
     run_logged(&loaded, log).inspect_err(|error| {
         if config.log_file.is_some() {
@@ -71,22 +72,32 @@ fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let tls = Arc::new(ServerTls::load(tls_files(loaded)?)?);
-    let app = assemble(config, secret.as_bytes())?;
+    if let Some(warning) = reload::out_of_date(&tls.identity()) {
+        tracing::warn!("{warning}");
+    }
+    let app = Arc::new(assemble(config, secret.as_bytes())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, app, tls, log));
+    let result = runtime.block_on(serve(loaded, app, tls, log));
     // An operation that changes something runs to its end. Most end in milliseconds; one that
     // waits for a sick file system is named by its manifest and undone or finished next time.
     runtime.shutdown_timeout(config.api.limits.shutdown_grace);
     result
 }
 
-async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyhow::Result<()> {
+async fn serve(
+    loaded: &Loaded,
+    app: Arc<App>,
+    tls: Arc<ServerTls>,
+    log: Log,
+) -> anyhow::Result<()> {
     let terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    let config = &loaded.config;
+    let reload = Reload::new(loaded, log, tls.clone(), app.clone());
     let (snapshots, files) = (app.snapshots.clone(), app.files.clone());
     // A file system that hangs must not keep the others from being served.
     if tokio::time::timeout(RECOVER_AT_START, recover(&snapshots, &files, true))
@@ -105,12 +116,8 @@ async fn serve(config: &Config, app: App, tls: Arc<ServerTls>, log: Log) -> anyh
         sd_notify::NotifyState::Ready,
     ]);
     let background = [
-        tokio::spawn(recover_again(
-            snapshots,
-            files,
-            config.snapshots.recover_interval,
-        )),
-        tokio::spawn(reload(hung_up, log, tls.clone())),
+        tokio::spawn(recover_again(snapshots, files)),
+        tokio::spawn(reload.at_each(hung_up)),
     ];
     let stopped = listener
         .serve(tls, server::router(app), shutdown(terminated, interrupted))
@@ -130,27 +137,11 @@ async fn shutdown(mut terminated: Signal, mut interrupted: Signal) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
-/// SIGHUP: the log's file is opened again, the certificates are read again.
-async fn reload(mut hung_up: Signal, log: Log, tls: Arc<ServerTls>) {
-    while hung_up.recv().await.is_some() {
-        if let Err(error) = log.reopen() {
-            tracing::error!("SIGHUP: {error}; the old file stays in use");
-        }
-        match tls.reload() {
-            Ok(()) => tracing::info!("SIGHUP: log file and certificates taken up"),
-            Err(error) => tracing::error!("SIGHUP: {error}; the old certificate stays in use"),
-        }
-    }
-}
-
 /// Leftovers of crashes, here or on other nodes, paused guests among them, expired snapshots, and
 /// those of the first generation, from time to time.
-async fn recover_again(snapshots: Arc<Snapshots>, files: NodeFiles, every: Duration) {
-    let mut tick = tokio::time::interval(every);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    tick.tick().await;
+async fn recover_again(snapshots: Arc<Snapshots>, files: NodeFiles) {
     loop {
-        tick.tick().await;
+        tokio::time::sleep(snapshots.recover_interval()).await;
         snapshots.release_left();
         recover(&snapshots, &files, false).await;
     }
@@ -186,7 +177,8 @@ async fn recover(snapshots: &Arc<Snapshots>, files: &NodeFiles, at_start: bool) 
     }
 }
 
-fn tls_files(loaded: &Loaded) -> anyhow::Result<TlsFiles> {
+/// What the server shows, and whom it believes.
+pub(super) fn tls_files(loaded: &Loaded) -> anyhow::Result<TlsFiles> {
     let identity = loaded.identity()?;
     let tls = &loaded.config.api.tls;
     Ok(TlsFiles {
@@ -218,13 +210,9 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         files,
         toolstack: toolstack(config),
         snapshots: Arc::new(snapshots.with_toolstack(toolstack(config))),
-        manager: manager_settings(config)?,
+        manager: Current::new(manager_settings(config)?),
         tokens: TokenIssuer::new(secret, config.jwt.time_to_live),
-        throttle: LoginThrottle::new(ThrottlePolicy {
-            max_failures: config.api.login.max_failures,
-            slow_down: config.api.login.slow_down,
-            ..ThrottlePolicy::default()
-        }),
+        throttle: LoginThrottle::new(throttle_policy(config)),
         body: BodyLimits {
             max_bytes: usize::try_from(config.api.limits.max_body).unwrap_or(usize::MAX),
             ..BodyLimits::default()
@@ -232,6 +220,15 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         buffers: BufferPool::default(),
         node_name,
     })
+}
+
+/// How failed logins are slowed.
+pub(super) fn throttle_policy(config: &Config) -> ThrottlePolicy {
+    ThrottlePolicy {
+        max_failures: config.api.login.max_failures,
+        slow_down: config.api.login.slow_down,
+        ..ThrottlePolicy::default()
+    }
 }
 
 /// How to find and trust the manager.

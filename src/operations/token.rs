@@ -56,7 +56,7 @@ pub fn run(file: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     let config = config::load(file)?.config;
     // What happens here is logged however little is wanted of the daemon.
     let level = config.log_level.max(LogLevel::Info);
-    Log::start(config.log_file.as_deref(), level).context("no token without a log of it")?;
+    Log::start_beside(&config, level).context("no token without a log of it")?;
     random_numbers::wait()?;
     let secret = secret::existing(&config)?.with_context(|| {
         format!(

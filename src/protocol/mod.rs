@@ -14,6 +14,7 @@ mod login;
 mod node;
 pub mod rbd;
 mod refine;
+mod report;
 mod snapshot;
 mod snapshot_entry;
 mod snapshot_request;
@@ -24,6 +25,10 @@ pub use error::ErrorBody;
 pub use login::{LoginRequest, LoginResponse};
 pub use node::{Node, Reflink, RepositoryInfo, UnmatchedFolder};
 pub use refine::Refine;
+pub use report::{
+    BootCode, Content, DiskContents, DiskReport, Firmware, GuestCheck, LogicalVolume, Partition,
+    TableKind, VmReport, VolumeGroup,
+};
 pub use snapshot::{Chunk, Snapshot, SnapshotDisk};
 pub use snapshot_entry::{SnapshotEntry, SnapshotState};
 pub use snapshot_request::{Consistency, Lifetime, SnapshotChange, SnapshotRequest};

@@ -10,12 +10,13 @@ use axum::routing::{MethodRouter, get, post};
 use super::error::ApiError;
 use super::login;
 use super::state::{App, Shared};
-use super::{all_snapshots, delta, digests, disks, node, ranges, request_id, snapshots, vms};
+use super::{
+    all_snapshots, delta, digests, disks, node, ranges, report, request_id, snapshots, vms,
+};
 
 /// The whole interface: the first generation's routes, each with and without a trailing slash,
 /// and ours.
-pub fn router(app: App) -> Router {
-    let app: Shared = Arc::new(app);
+pub fn router(app: Arc<App>) -> Router {
     let snapshot_list = get(snapshots::list)
         .post(snapshots::create)
         .delete(snapshots::delete_all);
@@ -28,6 +29,7 @@ pub fn router(app: App) -> Router {
         .add("/api/v1/snapshots", get(all_snapshots::list))
         .add("/api/v1/vms", get(vms::list))
         .add("/api/v1/vms/{vm}", get(vms::show))
+        .add("/api/v1/vms/{vm}/report", get(report::show))
         .add("/api/v1/vms/{vm}/snapshots", snapshot_list)
         .add("/api/v1/vms/{vm}/snapshots/{snapshot}", snapshot)
         .add(disk, get(disks::read))

@@ -1,7 +1,7 @@
 //! `GET …/disks/{disk}/delta`: every byte that a replica must write, in one answer.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
@@ -9,6 +9,7 @@ use super::delta_body::DeltaBody;
 use super::error::ApiError;
 use super::extract::{Ids, Parameters};
 use super::query::DiskQuery;
+use super::request_id::RequestId;
 use super::state::{Shared, in_turn};
 use crate::protocol::delta::{CONTENT_TYPE, Compression};
 use crate::snapshots::{Delta, Format};
@@ -16,6 +17,7 @@ use crate::snapshots::{Delta, Format};
 pub(super) async fn stream(
     State(app): State<Shared>,
     Ids((vm, snapshot, disk)): Ids<(String, String, String)>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
     Parameters(query): Parameters<DiskQuery>,
 ) -> Result<Response, ApiError> {
     let question = query.question()?;
@@ -32,7 +34,7 @@ pub(super) async fn stream(
         Format::Native(Compression::Auto) => DeltaBody::choosing(delta),
         _ => DeltaBody::new(delta),
     };
-    let mut response = Response::new(Body::from_stream(body));
+    let mut response = Response::new(Body::from_stream(body.of_request(request_id)));
     let kind = match format {
         Format::Native(_) => HeaderValue::from_static(CONTENT_TYPE),
         Format::Rbd => HeaderValue::from_static("application/octet-stream"),

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::error::ApiError;
 use super::pace::{self, Pace};
+use crate::protocol::ErrorBody;
 use crate::snapshots::{Delta, SnapshotError};
 
 /// See the module. Nothing is read on for a client that takes nothing, and nothing at all once
@@ -25,6 +26,8 @@ pub(super) struct DeltaBody {
     yields: bool,
     /// Where packing is chosen as it goes.
     choice: Option<Choice>,
+    /// Named in an error.
+    request_id: Option<String>,
 }
 
 /// What takes the time, and what follows from it.
@@ -63,7 +66,14 @@ impl DeltaBody {
             next: Next::Here(Box::new(delta)),
             yields: false,
             choice: None,
+            request_id: None,
         }
+    }
+
+    /// The same, and an error names this request.
+    pub(super) fn of_request(mut self, id: String) -> DeltaBody {
+        self.request_id = Some(id);
+        self
     }
 
     /// The same, packed or not as it turns out to be faster.
@@ -89,11 +99,14 @@ impl DeltaBody {
     }
 
     /// The status line is gone: the stream itself says what is wrong, or breaks off.
-    fn give_up(mut delta: Box<Delta>, error: SnapshotError) -> io::Result<Bytes> {
+    fn give_up(&self, mut delta: Box<Delta>, error: SnapshotError) -> io::Result<Bytes> {
         let error = ApiError::from(error);
         tracing::error!("a delta cannot go on: {error}");
         delta
-            .give_up(&error.body())
+            .give_up(&ErrorBody {
+                request_id: self.request_id.clone(),
+                ..error.body()
+            })
             .ok_or_else(|| io::Error::other(error.to_string()))
     }
 }
@@ -147,7 +160,7 @@ impl Stream for DeltaBody {
                         body.yields = true;
                     }
                     Some(Err(error)) => {
-                        return Poll::Ready(Some(DeltaBody::give_up(delta, error)));
+                        return Poll::Ready(Some(body.give_up(delta, error)));
                     }
                     None => body.next = Next::Elsewhere(begin(delta)),
                 },
@@ -170,7 +183,7 @@ impl Stream for DeltaBody {
                         }
                         Ok((_, Ok(None), _)) => {}
                         Ok((delta, Err(error), _)) => {
-                            return Poll::Ready(Some(DeltaBody::give_up(delta, error)));
+                            return Poll::Ready(Some(body.give_up(delta, error)));
                         }
                         Err(error) => {
                             let error = io::Error::other(format!("a step ended badly: {error}"));

@@ -117,8 +117,9 @@ impl DiskBody {
             let room = usize::try_from(stretch.room()).unwrap_or(usize::MAX);
             let (file, mut buffer) = (Arc::clone(&self.file), self.share.take(room));
             self.advance(step);
+            let span = tracing::Span::current();
             let read = tokio::task::spawn_blocking(move || {
-                let at = file.read_at(&mut buffer, offset, step)?;
+                let at = span.in_scope(|| file.read_at(&mut buffer, offset, step))?;
                 Ok(buffer.freeze().slice(at..at + step))
             });
             self.ahead.push_back(Ahead::Read(read));

@@ -136,7 +136,10 @@ impl IntoResponse for ApiError {
         } else {
             tracing::info!(%status, "{self}");
         }
-        let mut response = (status, Json(self.body())).into_response();
+        let body = self.body();
+        let mut response = (status, Json(&body)).into_response();
+        // For who knows the request's id.
+        response.extensions_mut().insert(body);
         let headers = response.headers_mut();
         match &self {
             ApiError::RangeNotSatisfiable { size } => {

@@ -90,7 +90,7 @@ pub(super) async fn login(
     let manager = {
         let app = app.clone();
         blocking(move || {
-            let manager = app.manager.manager(app.files.agent());
+            let manager = app.manager.get().manager(app.files.agent());
             manager.map_err(ApiError::Manager)
         })
         .await?

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::Current;
+
 /// So many addresses are remembered, about 2 MB.
 pub const MAX_ADDRESSES: usize = 10_000;
 
@@ -58,7 +60,7 @@ impl Throttled {
 /// Counts logins per address. IPv6 counts per /64: that is what one host owns.
 #[derive(Debug)]
 pub struct LoginThrottle {
-    policy: ThrottlePolicy,
+    policy: Current<ThrottlePolicy>,
     addresses: Mutex<Addresses>,
 }
 
@@ -93,9 +95,14 @@ impl LoginThrottle {
     /// Nothing is remembered yet.
     pub fn new(policy: ThrottlePolicy) -> Arc<Self> {
         Arc::new(Self {
-            policy,
+            policy: Current::new(policy),
             addresses: Mutex::default(),
         })
+    }
+
+    /// From now on another policy holds; what is remembered of addresses stays.
+    pub fn take_up(&self, policy: ThrottlePolicy) {
+        self.policy.set(policy);
     }
 
     /// Asks to check one login of `peer`.
@@ -109,7 +116,7 @@ impl LoginThrottle {
         let address = counted_as(peer);
         let mut addresses = self.lock();
         let entry = addresses.touch(address);
-        entry.forget_old(now, self.policy.window);
+        entry.forget_old(now, self.policy.get().window);
         if let Some(until) = entry.blocked_until
             && until > now
         {
@@ -117,9 +124,13 @@ impl LoginThrottle {
                 retry_after: until.duration_since(now),
             });
         }
-        let free = self.policy.max_failures.saturating_sub(entry.failures);
+        let free = self
+            .policy
+            .get()
+            .max_failures
+            .saturating_sub(entry.failures);
         // Over the free failures still one at a time, or the address could never log in again.
-        if entry.in_flight >= free.max(1).min(self.policy.max_in_flight.max(1)) {
+        if entry.in_flight >= free.max(1).min(self.policy.get().max_in_flight.max(1)) {
             return Err(Throttled {
                 retry_after: FIRST_DELAY,
             });
@@ -145,10 +156,12 @@ impl LoginThrottle {
     }
 
     fn delay(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(self.policy.max_failures).min(31);
+        let doublings = failures
+            .saturating_sub(self.policy.get().max_failures)
+            .min(31);
         FIRST_DELAY
             .saturating_mul(1 << doublings)
-            .min(self.policy.slow_down)
+            .min(self.policy.get().slow_down)
     }
 }
 
@@ -172,7 +185,7 @@ impl Attempt {
         let entry = addresses.touch(self.address);
         entry.failures = entry.failures.saturating_add(1);
         entry.last_failure = Some(now);
-        if entry.failures >= self.throttle.policy.max_failures {
+        if entry.failures >= self.throttle.policy.get().max_failures {
             entry.blocked_until = Some(now + self.throttle.delay(entry.failures));
         }
         addresses.end(self.address);

@@ -27,6 +27,7 @@ mod pace;
 mod present;
 mod query;
 mod ranges;
+mod report;
 mod request_id;
 mod snapshot_list;
 mod snapshots;

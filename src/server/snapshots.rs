@@ -174,7 +174,7 @@ pub(super) async fn delete_all(
 
 /// The id of the machine that a request names, and its snapshots. A machine that is gone is known
 /// by those that are left of it. Blocks.
-fn snapshots_of(app: &Shared, name: &str) -> Result<(String, Vec<Snapshot>), ApiError> {
+pub(super) fn snapshots_of(app: &Shared, name: &str) -> Result<(String, Vec<Snapshot>), ApiError> {
     let (repositories, _) = app.files.look_at_repositories();
     let known = app
         .files

@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::login::ManagerSettings;
 use super::login_throttle::LoginThrottle;
 use super::tokens::TokenIssuer;
+use crate::config::Current;
 use crate::ovm::domains::Toolstack;
 use crate::ovm::inventory::NodeFiles;
 use crate::snapshots::{BufferPool, SnapshotError, Snapshots, Turn};
@@ -23,7 +24,7 @@ pub struct App {
     /// The snapshots.
     pub snapshots: Arc<Snapshots>,
     /// How to ask the manager.
-    pub manager: ManagerSettings,
+    pub manager: Current<ManagerSettings>,
     /// Makes and checks tokens.
     pub tokens: TokenIssuer,
     /// Slows down guessing.

@@ -111,14 +111,44 @@ const CERTIFICATE: &str = "certificate";
 const KEY: &str = "private key";
 const AUTHORITY: &str = "client certificate authority";
 
+/// A certificate with its key, as it was read: good for TLS, whatever its dates are.
+#[derive(Debug)]
+pub struct Identity {
+    files: TlsFiles,
+    certificate: CertificateDer<'static>,
+    /// The whole configuration, not only the certificate: a session resumed under an authority
+    /// that was taken out must not be possible.
+    config: Arc<ServerConfig>,
+}
+
+impl Identity {
+    /// Reads and checks the files.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn read(files: TlsFiles) -> Result<Self, TlsError> {
+        let (certificate, config) = build(&files)?;
+        Ok(Self {
+            files,
+            certificate,
+            config,
+        })
+    }
+
+    /// The files it was read from.
+    pub fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
+    /// The server's own certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+}
+
 /// The server's TLS configuration, replaceable while connections are served.
 #[derive(Debug)]
-pub struct ServerTls {
-    files: TlsFiles,
-    /// The whole configuration is replaced, not only the certificate: a session resumed under
-    /// an authority that was taken out must not be possible.
-    current: RwLock<Arc<ServerConfig>>,
-}
+pub struct ServerTls(RwLock<Arc<Identity>>);
 
 impl ServerTls {
     /// Reads and checks the files.
@@ -126,11 +156,7 @@ impl ServerTls {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let config = build(&files)?;
-        Ok(Self {
-            files,
-            current: RwLock::new(config),
-        })
+        Ok(Self(RwLock::new(Arc::new(Identity::read(files)?))))
     }
 
     /// Reads the files again. New connections get the new identity; those that are open keep
@@ -139,19 +165,23 @@ impl ServerTls {
     /// # Errors
     /// As [`ServerTls::load`]; the identity in use stays.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = build(&self.files)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.take_up(Identity::read(self.identity().files.clone())?);
         Ok(())
+    }
+
+    /// New connections get this identity.
+    pub fn take_up(&self, identity: Identity) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+    }
+
+    /// The identity in use.
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The configuration for a new connection.
     pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The files it is read from.
-    pub fn files(&self) -> &TlsFiles {
-        &self.files
+        Arc::clone(&self.identity().config)
     }
 }
 
@@ -163,9 +193,14 @@ fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-fn build(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+fn build(files: &TlsFiles) -> Result<(CertificateDer<'static>, Arc<ServerConfig>), TlsError> {
     let provider = provider();
     let identity = load_identity(files, &provider)?;
+    let certificate = identity
+        .end_entity_cert()
+        .map_err(|e| TlsError::Settings(e.to_string()))?
+        .clone()
+        .into_owned();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|e| TlsError::Settings(e.to_string()))?;
@@ -177,7 +212,7 @@ fn build(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     // HTTP/2 costs a quarter more CPU for bulk bytes.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = true;
-    Ok(Arc::new(config))
+    Ok((certificate, Arc::new(config)))
 }
 
 fn load_identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {

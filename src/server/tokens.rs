@@ -9,6 +9,8 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Current;
+
 /// The issuer that every token names.
 pub const ISSUER: &str = "coriolis-ovm-exporter";
 
@@ -70,7 +72,7 @@ pub struct TokenIssuer {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
-    time_to_live: Duration,
+    time_to_live: Current<Duration>,
 }
 
 impl TokenIssuer {
@@ -85,8 +87,13 @@ impl TokenIssuer {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
             validation,
-            time_to_live,
+            time_to_live: Current::new(time_to_live),
         }
+    }
+
+    /// Tokens that are made from now on are valid for this long.
+    pub fn take_up(&self, time_to_live: Duration) {
+        self.time_to_live.set(time_to_live);
     }
 
     /// A token for `user`, valid from now on.
@@ -111,7 +118,7 @@ impl TokenIssuer {
             .map_err(|_| TokenError::CannotIssue)?;
         let claims = Claims {
             user: user.to_owned(),
-            exp: now.saturating_add(self.time_to_live).as_secs(),
+            exp: now.saturating_add(*self.time_to_live.get()).as_secs(),
             iss: ISSUER.to_owned(),
             jti,
         };
@@ -161,7 +168,7 @@ impl fmt::Debug for TokenIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenIssuer")
             .field("secret", &"[not shown]")
-            .field("time_to_live", &self.time_to_live)
+            .field("time_to_live", &self.time_to_live.get())
             .finish()
     }
 }

@@ -49,7 +49,7 @@ impl Snapshots {
     /// Seals a manifest as the disks are. It is only a guard against an `rm -rf`: where it cannot be
     /// done, the manifest's warnings say so of the disks already.
     pub(super) fn protect_copy(&self, shelf: &Shelf, manifest: &super::manifest::Manifest) {
-        if !self.settings.immutable {
+        if !self.settings.get().immutable {
             return;
         }
         if let Err(error) = shelf.protect(manifest.id, true) {

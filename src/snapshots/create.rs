@@ -146,7 +146,7 @@ impl Snapshots {
                     let pace = Pace {
                         turn,
                         rates: Rates::of(manifests),
-                        margin: self.settings.storage_timeout,
+                        margin: self.settings.get().storage_timeout,
                     };
                     self.fill(&mut manifest, subject, wish, &sources, &pace)?;
                     pace.publishes(manifest.id)?;
@@ -209,7 +209,7 @@ impl Snapshots {
     }
 
     fn check_count(&self, vm_id: &str, others: &[Snapshot]) -> Result<(), SnapshotError> {
-        let limit = self.settings.max_snapshots_per_vm;
+        let limit = self.settings.get().max_snapshots_per_vm;
         let count = others
             .iter()
             .filter(|snapshot| snapshot.standing != Standing::Deleting)
@@ -286,7 +286,7 @@ impl Snapshots {
         let root = File::open(path).map_err(failed())?;
         let ask = || file_system::status(&root).map_err(failed());
         let mut status = ask()?;
-        let required = self.settings.min_free.bytes_of(status.total);
+        let required = self.settings.get().min_free.bytes_of(status.total);
         if status.available < required {
             // What was deleted a moment ago, OCFS2 still counts as used.
             syncfs::write_out(&root).map_err(SnapshotError::io("cannot write out", path))?;
@@ -394,7 +394,7 @@ impl Snapshots {
             extents.push(source.extents()?);
             ready.push((clone, source, target));
         }
-        pace.holds(self.settings.max_pause + self.settings.command_timeout * 2)?;
+        pace.holds(self.settings.get().max_pause + self.settings.get().command_timeout * 2)?;
         let moment = self.one_moment(subject, wish, sources, &extents)?;
         // Nothing but the kernel's own work stands between one disk's moment and the next.
         let clones: Result<Vec<_>, SnapshotError> = ready
@@ -410,7 +410,7 @@ impl Snapshots {
                 Ok((cloned, source, target))
             })
             .collect();
-        let stalled = pace.holds(self.settings.command_timeout);
+        let stalled = pace.holds(self.settings.get().command_timeout);
         let outcome = moment.over();
         stalled?;
         let clones = clones?;
@@ -418,7 +418,7 @@ impl Snapshots {
         for (disk, ((clone, held), source, target)) in manifest.disks.iter_mut().zip(clones) {
             pace.touches("writing out and sealing", &target)?;
             source.see_that_it_can_be_removed(&subject.vm_id, &clone)?;
-            let sealed = seal::seal(&clone, &target, self.settings.immutable)?;
+            let sealed = seal::seal(&clone, &target, self.settings.get().immutable)?;
             disk.size = sealed.identity.size;
             disk.extents = sealed.extents;
             disk.stall_us = u64::try_from(held.as_micros()).unwrap_or(u64::MAX);

@@ -31,12 +31,13 @@ pub fn digests(
     let path = walk.path().clone();
     // One piece is read while another is digested.
     let (send, pieces) = sync_channel(0);
+    let span = tracing::Span::current();
     // The closure owns the receiver: to leave it, however, is what ends the reader.
     thread::scope(move |scope| {
         thread::Builder::new()
             .name("digest".to_owned())
             .spawn_scoped(scope, move || {
-                let end = match read(&mut walk, &share, &send) {
+                let end = match span.in_scope(|| read(&mut walk, &share, &send)) {
                     Ok(true) => Piece::End,
                     // Nobody takes the pieces.
                     Ok(false) => return,

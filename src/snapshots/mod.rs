@@ -41,6 +41,7 @@ mod wish;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::protocol::Refine;
 pub use adopt::{Orphans, Removed, UnmatchedFolder};
@@ -54,6 +55,7 @@ pub use naming::disk_names;
 pub use probe::{Ability, try_a_clone};
 pub use recover::Recovered;
 pub use snapshot::{Snapshot, Standing};
+pub use stall::Stalls;
 pub use subject::{DiskVerdict, Need, Obstacle};
 pub use survey::Survey;
 pub use turn::Turn;
@@ -61,7 +63,7 @@ pub use unreadable::UnreadableSnapshot;
 pub use walk::{Stretch, Walk};
 pub use wish::{Change, Wish};
 
-use crate::config;
+use crate::config::{self, Current};
 use crate::guard::Guards;
 use crate::ovm::domains::Toolstack;
 use crate::ovm::repository::{Repository, RepositorySource};
@@ -80,7 +82,7 @@ pub struct Snapshots {
     probe: CloneProbe,
     locks: VmLocks,
     warning_log: WarningLog,
-    settings: config::Snapshots,
+    settings: Current<config::Snapshots>,
     node: String,
     guards: Guards,
     toolstack: Option<Toolstack>,
@@ -105,7 +107,7 @@ impl Snapshots {
             probe: CloneProbe::default(),
             locks: VmLocks::default(),
             warning_log: WarningLog::default(),
-            settings,
+            settings: Current::new(settings),
             node,
             guards: Guards::new(db_file),
             toolstack: None,
@@ -127,10 +129,21 @@ impl Snapshots {
         Snapshots { faults, ..self }
     }
 
+    /// From now on these settings hold; what has begun may see some of either.
+    pub fn take_up(&self, settings: config::Snapshots) {
+        self.settings.set(settings);
+    }
+
+    /// How often to look for leftovers.
+    #[must_use]
+    pub fn recover_interval(&self) -> Duration {
+        self.settings.get().recover_interval
+    }
+
     /// A wait for an operation's turn, as long as the configuration allows.
     #[must_use]
     pub fn turn(&self) -> Turn {
-        Turn::within(self.settings.lock_timeout)
+        Turn::within(self.settings.get().lock_timeout)
     }
 
     /// Whether clones can be made on a repository.

@@ -52,7 +52,7 @@ impl Snapshots {
         sources: &[Source<'_>],
         extents: &[u64],
     ) -> Result<Moment, SnapshotError> {
-        let wanted = wish.consistency.unwrap_or(self.settings.consistency);
+        let wanted = wish.consistency.unwrap_or(self.settings.get().consistency);
         let moment = |held| Moment {
             vm_id: subject.vm_id.clone(),
             wanted,
@@ -65,7 +65,7 @@ impl Snapshots {
             Consistency::Command => Ok(self.command_task(subject)?),
         };
         self.see_that_it_is_short(&subject.vm_id, sources, extents)?;
-        let held = task.and_then(|task| self.guards.hold(task, self.settings.max_pause));
+        let held = task.and_then(|task| self.guards.hold(task, self.settings.get().max_pause));
         let refused = match held {
             Ok(hold) => return Ok(moment(Ok(hold))),
             Err(refused) => refused,
@@ -111,7 +111,7 @@ impl Snapshots {
     }
 
     fn command_task(&self, subject: &Subject) -> Result<Task, SnapshotError> {
-        let settings = &self.settings;
+        let settings = self.settings.get();
         if settings.before_snapshot.is_empty() || settings.after_snapshot.is_empty() {
             return Err(SnapshotError::Refused(
                 "consistency \"command\" needs before_snapshot and after_snapshot in the \

@@ -96,7 +96,7 @@ impl Snapshots {
     /// when somebody is at work on it.
     fn mend(&self, snapshot: &Snapshot) -> Result<bool, SnapshotError> {
         let sealed =
-            self.settings.immutable && snapshot.manifest.disks.iter().all(|disk| disk.sealed);
+            self.settings.get().immutable && snapshot.manifest.disks.iter().all(|disk| disk.sealed);
         let id = snapshot.id();
         let is_tidy = |snapshot: &Snapshot| -> Result<bool, SnapshotError> {
             for (_, shelf) in snapshot.shelves() {

@@ -10,6 +10,7 @@ use super::Snapshots;
 use super::create::Source;
 use super::error::SnapshotError;
 use super::manifest::Manifest;
+use super::snapshot::Snapshot;
 use crate::sys::extent_count;
 
 /// Nanoseconds an extent, where nothing is known of a repository: more than was measured on XFS
@@ -95,7 +96,7 @@ impl Snapshots {
             let time = rates.time(&source.disk.repository.id, *extents);
             expected = expected.saturating_add(time);
         }
-        let max_pause = self.settings.max_pause;
+        let max_pause = self.settings.get().max_pause;
         if expected > max_pause {
             return Err(SnapshotError::TooLong {
                 vm_id: vm_id.to_owned(),
@@ -105,6 +106,51 @@ impl Snapshots {
             });
         }
         Ok(())
+    }
+}
+
+/// How long clones are expected to take.
+#[derive(Debug, Clone)]
+pub struct Stalls {
+    /// Of each disk of the snapshot, in its order.
+    pub expected: Vec<Duration>,
+    /// How that is known, in words for people.
+    pub source: String,
+}
+
+impl Snapshots {
+    /// How long the next clone of each disk of a snapshot is expected to hold that disk.
+    ///
+    /// # Errors
+    /// The catalog's.
+    pub fn expected_stalls(&self, snapshot: &Snapshot) -> Result<Stalls, SnapshotError> {
+        let known = self.all(None)?;
+        let rates = Rates::of(known.iter().rev().map(|one| &one.manifest));
+        let disks = &snapshot.manifest.disks;
+        let measured = disks
+            .iter()
+            .filter(|it| rates.0.contains_key(&it.repository));
+        let unknown = UNKNOWN_RATE / 1000;
+        let source = match measured.count() {
+            count if count == disks.len() => {
+                "the slowest of the latest clones on the same repositories".to_owned()
+            }
+            0 => format!(
+                "nothing was measured on these repositories yet: {unknown} microseconds an extent, \
+                 more than XFS and btrfs took (2 to 20)"
+            ),
+            _ => format!(
+                "the slowest of the latest clones on the same repository; where there are none, \
+                 {unknown} microseconds an extent"
+            ),
+        };
+        Ok(Stalls {
+            expected: disks
+                .iter()
+                .map(|disk| rates.time(&disk.repository, disk.extents))
+                .collect(),
+            source,
+        })
     }
 }
 

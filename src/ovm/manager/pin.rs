@@ -40,7 +40,10 @@ pub(super) async fn keep(
     presented: Fingerprint,
 ) -> Result<(), ManagerError> {
     let (held, manager) = (file.to_owned(), endpoint.clone());
-    let kept = tokio::task::spawn_blocking(move || keep_blocking(&held, &manager, presented));
+    let span = tracing::Span::current();
+    let kept = tokio::task::spawn_blocking(move || {
+        span.in_scope(|| keep_blocking(&held, &manager, presented))
+    });
     let new = match kept.await {
         Ok(kept) => kept?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

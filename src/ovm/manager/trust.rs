@@ -56,7 +56,9 @@ impl Trusted {
     /// Reads the file that `trust` names, off the asynchronous threads.
     pub(super) async fn load(trust: &Trust, endpoint: &Endpoint) -> Result<Self, ManagerError> {
         let (trust, endpoint) = (trust.clone(), endpoint.clone());
-        match tokio::task::spawn_blocking(move || Self::load_blocking(trust, &endpoint)).await {
+        let span = tracing::Span::current();
+        let load = move || span.in_scope(|| Self::load_blocking(trust, &endpoint));
+        match tokio::task::spawn_blocking(load).await {
             Ok(loaded) => loaded,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }

@@ -152,7 +152,7 @@ impl Snapshots {
     /// Seals every file, and looks once more whether anybody writes to it: from then on nobody can
     /// begin to.
     fn seal_all(&self, manifest: &mut Manifest, files: &[Opened]) -> Result<(), Hindrance> {
-        let immutable = self.settings.immutable;
+        let immutable = self.settings.get().immutable;
         let mut sealed_now = Vec::new();
         for (disk, opened) in manifest.disks.iter_mut().zip(files) {
             let was_sealed = attributes::is_immutable(&opened.file);

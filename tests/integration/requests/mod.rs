@@ -3,6 +3,7 @@
 mod disks;
 mod keys;
 mod list;
+mod report;
 mod terms;
 
 use reqwest::Method;

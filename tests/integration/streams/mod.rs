@@ -9,6 +9,8 @@ mod cost;
 mod digests;
 mod hang_up;
 mod moved;
+mod named;
 mod rbd;
+mod reload;
 mod replicas;
 pub mod scene;
