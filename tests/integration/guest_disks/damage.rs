@@ -27,7 +27,7 @@ fn a_damaged_gpt_is_read_from_its_copy() {
         ("a partition", 1024 + 32, vec![0xff; 16]),
         ("the table", 1024, vec![0; 512]),
     ] {
-        let image = uefi_like(&good);
+        let image = good.copy();
         image.write(at, &bytes);
         let found = image.look();
         assert_eq!(found.partitions, partitions, "{what}");
@@ -41,12 +41,6 @@ fn a_damaged_gpt_is_read_from_its_copy() {
         );
     }
     assert_ne!(table, vec![0; 512]);
-}
-
-fn uefi_like(image: &Image) -> Image {
-    let copy = Image::new(image.size);
-    copy.put(0, image);
-    copy
 }
 
 #[test]

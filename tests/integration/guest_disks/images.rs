@@ -70,6 +70,16 @@ impl Image {
         run(program, &arguments)
     }
 
+    /// Another one with the same bytes.
+    pub fn copy(&self) -> Image {
+        let (copy, path) = (Image::new(0), self.path());
+        copy.tool("cp", &["--sparse=always", path.to_str().unwrap()]);
+        Image {
+            size: self.size,
+            ..copy
+        }
+    }
+
     /// The same disk, cut off or followed by zeros.
     pub fn resized(mut self, size: u64) -> Image {
         let file = File::options().write(true).open(self.path()).unwrap();
