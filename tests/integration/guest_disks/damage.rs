@@ -59,8 +59,9 @@ fn a_gpt_without_a_good_copy_is_told() {
 
 #[test]
 fn a_disk_that_was_cut_off_tells_what_is_left() {
+    let (gpt, mbr) = (uefi(), bios());
     for keep in [1, 40, 66, 130] {
-        let image = uefi().resized(keep * MIB);
+        let image = gpt.copy().resized(keep * MIB);
         let found = image.look();
         assert_eq!(found.table, TableKind::Gpt);
         assert!(
@@ -80,7 +81,7 @@ fn a_disk_that_was_cut_off_tells_what_is_left() {
             "{keep}: {found:?}"
         );
 
-        let image = bios().resized(keep * MIB);
+        let image = mbr.copy().resized(keep * MIB);
         let found = image.look();
         assert!(!found.notes.is_empty(), "{keep}: {found:?}");
     }
