@@ -6,11 +6,15 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
 use coriolis_ovm_exporter::ovm::vm_config::VmConfig;
 use coriolis_ovm_exporter::snapshots::clusters::{self, Miscount};
-use coriolis_ovm_exporter::snapshots::{Ability, Snapshot, SnapshotError};
+use coriolis_ovm_exporter::snapshots::{
+    Ability, Orphans, Snapshot, SnapshotError, UnmatchedFolder,
+};
 use coriolis_ovm_exporter::sys::attributes::{self, IMMUTABLE};
 use coriolis_ovm_exporter::sys::reflink::{self, CloneCall};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -26,6 +30,7 @@ const MIB: u64 = 1 << 20;
 
 /// Where the first boot leaves what only `fsck.ocfs2` can mend.
 const DAMAGED: &str = "damaged.img";
+const ORPHANED: &str = "orphaned.img";
 
 pub fn run(brief: &Brief) {
     let (last, good) = brief.disks.split_last().unwrap();
@@ -52,7 +57,7 @@ pub fn run(brief: &Brief) {
         is_writable(&house);
     }
     if is_first_boot {
-        harm(&House::on(last));
+        harm(&mut House::on(last));
     }
 }
 
@@ -237,6 +242,8 @@ fn damaged(house: &mut House, cluster: u64, random: &mut Random) {
     assert!(fs::read(&file).unwrap() == bytes);
     is_writable(house);
 
+    purged(house, &disk);
+
     // As a release left it that did not look before it said so.
     let tombstone = manifest(&half_deleted).with_file_name(".deleting.json");
     for path in [&manifest(&half_deleted), &tombstone] {
@@ -256,6 +263,33 @@ fn damaged(house: &mut House, cluster: u64, random: &mut Random) {
     println!("  a damaged clone is kept, and the file system with it");
 }
 
+/// In a folder that belongs to nobody it is left, too.
+fn purged(house: &House, damaged: &Path) {
+    let id = uuid::Uuid::new_v4();
+    let path = house.root().join(format!("CoriolisSnapshots/{id}"));
+    fs::create_dir(&path).unwrap();
+    let file = path.join("disk.img");
+    drop(raw_clone(CloneCall::Ocfs2Reflink, damaged, &file).unwrap());
+    super::write(&path.join("another.img"), &[7; 100_000]);
+    let folder = UnmatchedFolder {
+        id,
+        path: path.clone(),
+        files: Vec::new(),
+        size: 0,
+        bytes: 0,
+        reason: String::new(),
+    };
+    let removed = Orphans::remove(&folder).unwrap();
+    assert_eq!(removed.files, 1, "{removed:?}");
+    assert_eq!(removed.left.len(), 1, "{removed:?}");
+    assert_eq!(removed.left[0].0, file);
+    assert!(removed.left[0].1.contains("read-only"), "{removed:?}");
+    is_writable(house);
+    // Out of the way, for fsck.ocfs2.
+    fs::rename(&file, house.disk(ORPHANED)).unwrap();
+    fs::remove_dir(&path).unwrap();
+}
+
 /// After `fsck.ocfs2`.
 fn mended(house: &House) {
     assert_eq!(house.shelf().len(), 2);
@@ -264,20 +298,30 @@ fn mended(house: &House) {
     house.delete_all().unwrap();
     assert_eq!(house.shelf(), Vec::<String>::new());
     is_writable(house);
-    for name in [DAMAGED, "disk.img"] {
+    for name in [DAMAGED, ORPHANED, "disk.img"] {
         fs::remove_file(house.disk(name)).unwrap();
     }
     println!("  after fsck.ocfs2 all of it can be deleted");
 }
 
 /// What all of this is about. Where this fails, the kernel has been mended.
-fn harm(house: &House) {
+fn harm(house: &mut House) {
     let (disk, _) = damage(house, &mut Random::new(1));
     assert!(!house.repository().status().unwrap().read_only);
     let removed = fs::remove_file(&disk);
+    let is_read_only = |house: &House| house.repository().status().unwrap().read_only;
     assert!(
-        house.repository().status().unwrap().read_only,
+        is_read_only(house),
         "removing such a clone does no harm here: {removed:?}"
     );
-    println!("removed by hand, such a clone has made the file system read-only");
+    // It has no name any more, and the mount's own clearing up meets it again.
+    house.move_out_and_in(MsFlags::empty());
+    let end = Instant::now() + Duration::from_secs(60);
+    while !is_read_only(house) {
+        assert!(Instant::now() < end, "the next mount is spared");
+        thread::sleep(Duration::from_millis(100));
+    }
+    println!(
+        "removed by hand, such a clone makes the file system read-only, at the next mount too"
+    );
 }
