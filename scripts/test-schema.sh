@@ -21,7 +21,7 @@ python3 -m venv "$work/tools"
 # The node, until the end.
 "$target/debug/coriolis-ovm-exporter" demo --keep --seed "$seed" >"$work/node" &
 node=$!
-trap 'kill "$node" 2>/dev/null && wait "$node" 2>/dev/null; :' EXIT
+trap 'kill "$node" 2>/dev/null || :; wait "$node" 2>/dev/null || :' EXIT
 trap 'exit 1' HUP INT TERM
 tries=0
 until grep -q '^export OVM_EXPORTER_USERNAME' "$work/node"; do
