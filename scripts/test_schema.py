@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-DOCUMENT = Path("docs/openapi.json")
+DOCUMENT = Path("docs/openapi.json").absolute()
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_headers_conformance,response_schema_conformance,unsupported_method,"
@@ -65,7 +65,9 @@ def run(node: Node, work: Path, name: str, parameters: dict, more: list, seed: i
         "--generation-database", "none", "--request-timeout", 60, "--continue-on-failure",
         "--warnings", "off", "--suppress-health-check", "all", "--no-color", *more,
     ]  # fmt: skip
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+    # It leaves files where it is run.
+    command = [str(word) for word in command]
+    done = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, text=True)
     print(done.stdout, flush=True)
     if done.returncode != 0:
         sys.exit(f"schemathesis has found something; SEED={seed} repeats it")
