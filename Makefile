@@ -11,7 +11,7 @@ RELEASE := $(TARGET)/$(TRIPLE)/release
 PACKAGES := $(TARGET)/packages
 
 .PHONY: help setup setup-test setup-bench setup-fuzz setup-packages demo release packages wheel test test-long \
-        test-ocfs2 test-cluster test-packages test-python fuzz lint bench bench-python clean
+        test-ocfs2 test-cluster test-packages test-python test-schema openapi fuzz lint bench bench-python clean
 
 help:
 	@echo "make demo       a whole replication on a stand-in node (root, or DIR=<folder on XFS or btrfs>)"
@@ -22,6 +22,8 @@ help:
 	@echo "make test-packages installs, upgrades and removes both in a chroot (root)"
 	@echo "make wheel      the Python package, for CPython 3.9 and later: $(TARGET)/wheels"
 	@echo "make test-python the Python package in a fresh virtual environment (root; a part of make test)"
+	@echo "make test-schema schemathesis asks the daemon for all that docs/openapi.json says (root; a part of make test)"
+	@echo "make openapi    writes docs/openapi.json anew"
 	@echo "make test-ocfs2 library and daemon on a real OCFS2 in a virtual machine (SCENARIO=<names> for some)"
 	@echo "make test-cluster two daemons on one OCFS2 in a cluster of two virtual machines (the same)"
 	@echo "make fuzz       hostile bytes for every reader, FUZZ_SECONDS=600 each (FUZZ=<names> for some)"
@@ -76,7 +78,7 @@ lint:
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet
 
 # These mount file systems. As root they must run; without root they cannot, and that is said.
-ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|targets|replicate|setup|guest_volumes
+ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|conventions|targets|replicate|setup|guest_volumes
 IS_ROOT := $(filter 0,$(shell id -u))
 FILTER := $(if $(IS_ROOT),,-E 'not test(/^($(ROOT_TESTS))::/)')
 
@@ -86,15 +88,26 @@ test: setup-test lint
 	$(if $(IS_ROOT),$(CARGO) test --locked --bench bench -- --short)
 	$(CARGO) test --locked --doc
 	$(if $(IS_ROOT),$(MAKE) test-python,@echo "Not root: LEFT OUT are the tests of the Python package")
+	$(if $(IS_ROOT),$(MAKE) test-schema,@echo "Not root: LEFT OUT is schemathesis")
 
 # Reaches PyPI. ARGS go to pytest; SEED=<number> repeats a run.
 test-python: setup-test
 	@scripts/test-python.sh $(ARGS)
 
+# Reaches PyPI. SEED=<number> repeats a run.
+REQUESTS := $(if $(TEST_LONG),10000,500)
+test-schema: setup-test
+	@scripts/test-schema.sh $(REQUESTS)
+
+openapi:
+	$(CARGO) build --locked --bin coriolis-ovm-exporter
+	$(TARGET)/debug/coriolis-ovm-exporter openapi >docs/openapi.json
+
 test-long: setup-test setup-fuzz lint
 	TEST_LONG=1 $(CARGO) nextest run --locked --profile long $(FILTER)
 	$(CARGO) test --locked --doc
 	TEST_LONG=1 $(MAKE) test-python
+	TEST_LONG=1 $(MAKE) test-schema
 	@scripts/fuzz.sh 15
 	TEST_LONG=1 $(MAKE) test-ocfs2
 	TEST_LONG=1 $(MAKE) test-cluster

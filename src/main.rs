@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use coriolis_ovm_exporter::config::arguments;
 use coriolis_ovm_exporter::operations::{check_config, demo, doctor, init, purge, serve, token};
-use coriolis_ovm_exporter::{causes, guard, manual};
+use coriolis_ovm_exporter::{causes, guard, manual, server};
 
 /// Changed-block exporter for Oracle VM nodes.
 #[derive(Parser)]
@@ -41,6 +41,8 @@ enum Command {
     Purge(purge::Options),
     /// Show a whole replication on a stand-in node in a temporary folder.
     Demo(demo::Options),
+    /// Print the OpenAPI document of the interface.
+    Openapi,
     /// Print completions for a shell.
     Completions {
         /// Which one.
@@ -67,6 +69,10 @@ fn main() -> ExitCode {
         Some(Command::CheckConfig) => Ok(check_config::run(&arguments.config)),
         Some(Command::Purge(options)) => purge::run(&arguments.config, options),
         Some(Command::Demo(options)) => demo::run(&options),
+        Some(Command::Openapi) => {
+            print!("{}", server::openapi_document());
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Completions { shell }) => {
             manual::completions(Arguments::command(), shell, &mut std::io::stdout())
                 .map(|()| ExitCode::SUCCESS)

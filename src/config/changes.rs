@@ -39,6 +39,7 @@ pub fn in_force(old: &Config, new: &Config) -> Config {
             limits: old.api.limits,
             ..new.api.clone()
         },
+        metrics: old.metrics.clone(),
         ..new.clone()
     }
 }
@@ -72,6 +73,8 @@ fn table(old: &Config, new: &Config) -> Vec<(&'static str, bool, bool)> {
         api.limits.idle_timeout,
         api.limits.stall_timeout,
         api.limits.shutdown_grace,
+        metrics.bind,
+        metrics.token_file,
     );
     keys!(AT_ONCE:
         ovm_endpoint,

@@ -92,6 +92,7 @@ pub fn check(file: &Path) -> Report {
     surroundings.folders_and_programs();
     surroundings.secret();
     surroundings.tls_files();
+    surroundings.metrics();
     // Stable: problems without a place keep their order, at the end.
     report
         .problems
@@ -241,6 +242,28 @@ impl Surroundings<'_> {
         ] {
             if let Some(path) = path {
                 self.certificate_file(name, path, Severity::Warning, now);
+            }
+        }
+    }
+
+    fn metrics(&mut self) {
+        let metrics = &self.config.metrics;
+        if let Some(path) = &metrics.token_file {
+            match File::open(path) {
+                Err(error) => {
+                    self.add(
+                        Severity::Error,
+                        "metrics.token_file",
+                        unreadable(path, &error),
+                    );
+                }
+                Ok(_) if readable_by_all(path) => {
+                    let path = path.display();
+                    let message =
+                        format!("{path} can be read by every user of this node; chmod 600 {path}");
+                    self.add(Severity::Warning, "metrics.token_file", message);
+                }
+                Ok(_) => {}
             }
         }
     }

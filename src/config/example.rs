@@ -12,7 +12,7 @@ const EXAMPLE: &str = include_str!("../../config.toml.example");
 const FILE: &str = "config.toml.example";
 
 /// Keys without a default; the example shows what they may look like.
-const NO_DEFAULT: [&str; 10] = [
+const NO_DEFAULT: [&str; 12] = [
     "ovm_endpoint",
     "ovm_ca_certificate",
     "log_file",
@@ -23,6 +23,8 @@ const NO_DEFAULT: [&str; 10] = [
     "snapshots.min_free",
     "snapshots.before_snapshot",
     "snapshots.after_snapshot",
+    "metrics.bind",
+    "metrics.token_file",
 ];
 
 /// The example with every commented key switched on.
@@ -49,6 +51,8 @@ fn only_defaults(mut config: Config) -> Config {
     config.snapshots.min_free = MinFree::Auto;
     config.snapshots.before_snapshot = Vec::new();
     config.snapshots.after_snapshot = Vec::new();
+    config.metrics.bind = None;
+    config.metrics.token_file = None;
     config
 }
 

@@ -9,7 +9,7 @@ use super::settings::Config;
 use super::size::{KIB, MIB, TIB};
 use super::values::{
     boolean, command, consistency, duration, ip_address, log_format, log_level, manager_endpoint,
-    min_free, number, optional, path, secret, size, size_or_none, toolstack,
+    min_free, number, optional, path, secret, size, size_or_none, socket_address, toolstack,
 };
 
 /// A timeout shorter than this would only ever fail.
@@ -155,6 +155,12 @@ pub(super) fn read(document: &DeTable<'_>) -> (Config, Notes) {
                 &mut s.command_timeout,
                 duration(SHORTEST_TIMEOUT),
             );
+        });
+
+        top.section("metrics", |metrics| {
+            let m = &mut c.metrics;
+            metrics.key("bind", &mut m.bind, optional(socket_address));
+            metrics.key("token_file", &mut m.token_file, optional(path));
         });
     });
     (config, notes)

@@ -43,6 +43,8 @@ pub struct Config {
     pub api: Api,
     /// How snapshots are taken.
     pub snapshots: Snapshots,
+    /// Who may collect figures, and where.
+    pub metrics: Metrics,
 }
 
 impl Default for Config {
@@ -64,6 +66,7 @@ impl Default for Config {
             jwt: Jwt::default(),
             api: Api::default(),
             snapshots: Snapshots::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -234,6 +237,15 @@ impl Default for Snapshots {
             command_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// `[metrics]`: who may collect figures, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// An address of its own for `/metrics`, plain HTTP without a token.
+    pub bind: Option<SocketAddr>,
+    /// A file with a token that is good for `/metrics` on the API's address.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Free space that must be left on a repository.

@@ -1,7 +1,7 @@
 //! Reading single values: from TOML to a validated type, or to the reason why not.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -152,6 +152,16 @@ pub(super) fn ip_address(value: &DeValue<'_>) -> Reading<IpAddr> {
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| {
             Refusal::accepted("an IPv4 or IPv6 address in quotes such as \"0.0.0.0\" or \"::\"")
+        })
+}
+
+/// An address with its port.
+pub(super) fn socket_address(value: &DeValue<'_>) -> Reading<SocketAddr> {
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| {
+            Refusal::accepted("an address and a port in quotes such as \"127.0.0.1:9549\"")
         })
 }
 

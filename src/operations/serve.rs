@@ -1,11 +1,13 @@
 //! The daemon: start-up, signals, shutdown.
 
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use super::instance::Instance;
 use super::log::Log;
@@ -16,9 +18,13 @@ use crate::guard::Guards;
 use crate::ovm::agent::AgentDatabases;
 use crate::ovm::domains::{ToolChoice, Toolstack};
 use crate::ovm::inventory::NodeFiles;
+use crate::server::activity::Activities;
 use crate::server::body_limit::BodyLimits;
+use crate::server::lifecycle::Lifecycle;
 use crate::server::listener::Listener;
 use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
+use crate::server::metrics::Metrics;
+use crate::server::metrics::listener::MetricsListener;
 use crate::server::tls::{ServerTls, TlsFiles};
 use crate::server::tokens::TokenIssuer;
 use crate::server::{self, App, ManagerSettings};
@@ -99,15 +105,21 @@ async fn serve(
     let config = &loaded.config;
     let reload = Reload::new(loaded, log, tls.clone(), app.clone());
     let (snapshots, files) = (app.snapshots.clone(), app.files.clone());
+    let lifecycle = app.lifecycle.clone();
     // A file system that hangs must not keep the others from being served.
-    if tokio::time::timeout(RECOVER_AT_START, recover(&snapshots, &files, true))
-        .await
-        .is_err()
+    if tokio::time::timeout(
+        RECOVER_AT_START,
+        recover(&snapshots, &files, &lifecycle, true),
+    )
+    .await
+    .is_err()
     {
         tracing::warn!("looking for leftovers takes long; it goes on beside the requests");
     }
     let listener = Listener::bind(config.api.listen_address(), config.api.limits)?;
     let address = listener.address();
+    let _ = app.connections.set(listener.registry());
+    let figures = figures(config.metrics.bind, app.clone()).await?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     // Fails where no service manager asked to be told.
     let status = format!("serving on {address}");
@@ -116,17 +128,42 @@ async fn serve(
         sd_notify::NotifyState::Ready,
     ]);
     let background = [
-        tokio::spawn(recover_again(snapshots, files)),
+        tokio::spawn(recover_again(snapshots, files, lifecycle.clone())),
         tokio::spawn(reload.at_each(hung_up)),
+        tokio::spawn(figures),
     ];
-    let stopped = listener
-        .serve(tls, server::router(app), shutdown(terminated, interrupted))
-        .await;
+    let shutdown = async {
+        shutdown(terminated, interrupted).await;
+        lifecycle.stops();
+    };
+    let stopped = listener.serve(tls, server::router(app), shutdown).await;
     for task in background {
         task.abort();
     }
     tracing::info!(cut_off = stopped.cut_off, "stopped");
     Ok(())
+}
+
+/// Figures at an address of their own, if there is one.
+async fn figures(
+    bind: Option<SocketAddr>,
+    app: Arc<App>,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let listener = match bind {
+        None => None,
+        Some(address) => {
+            let listener = MetricsListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on [metrics] bind {address}"))?;
+            tracing::info!(address = %listener.address(), "figures at /metrics");
+            Some(listener)
+        }
+    };
+    Ok(async move {
+        if let Some(listener) = listener {
+            listener.serve(server::metrics_router(app)).await;
+        }
+    })
 }
 
 async fn shutdown(mut terminated: Signal, mut interrupted: Signal) {
@@ -139,21 +176,28 @@ async fn shutdown(mut terminated: Signal, mut interrupted: Signal) {
 
 /// Leftovers of crashes, here or on other nodes, paused guests among them, expired snapshots, and
 /// those of the first generation, from time to time.
-async fn recover_again(snapshots: Arc<Snapshots>, files: NodeFiles) {
+async fn recover_again(snapshots: Arc<Snapshots>, files: NodeFiles, lifecycle: Arc<Lifecycle>) {
     loop {
         tokio::time::sleep(snapshots.recover_interval()).await;
         snapshots.release_left();
-        recover(&snapshots, &files, false).await;
+        recover(&snapshots, &files, &lifecycle, false).await;
     }
 }
 
-async fn recover(snapshots: &Arc<Snapshots>, files: &NodeFiles, at_start: bool) {
+async fn recover(
+    snapshots: &Arc<Snapshots>,
+    files: &NodeFiles,
+    lifecycle: &Arc<Lifecycle>,
+    at_start: bool,
+) {
     let (snapshots, files) = (snapshots.clone(), files.clone());
+    let lifecycle = lifecycle.clone();
     let done = tokio::task::spawn_blocking(move || {
         if at_start {
             snapshots.remove_scratch();
         }
         let recovered = snapshots.recover()?;
+        lifecycle.recovered();
         for id in snapshots.expire()? {
             tracing::info!(snapshot = %id, "its term is over: deleted");
         }
@@ -218,6 +262,12 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
             ..BodyLimits::default()
         },
         buffers: BufferPool::default(),
+        lifecycle: Lifecycle::begin(),
+        activities: Activities::new(),
+        metrics: Metrics::new(),
+        metrics_token: config.metrics.token_file.clone(),
+        look: Arc::new(Semaphore::new(1)),
+        connections: OnceLock::new(),
         node_name,
     })
 }

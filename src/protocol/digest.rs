@@ -23,6 +23,11 @@ impl Algorithm {
         (Algorithm::Xxh3, "xxh3"),
     ];
 
+    /// Every name.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Algorithm::NAMES.iter().map(|(_, name)| *name)
+    }
+
     /// The algorithm of that name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Algorithm> {

@@ -4,6 +4,7 @@ use uuid::Uuid;
 /// What `GET …/disks/{disk}/ranges` answers: what a replica of the base must write, from an offset
 /// on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct RangePage {
     /// The disk's size, bytes: a replica ends with this one.
     pub size: u64,
@@ -21,6 +22,7 @@ pub struct RangePage {
 
 /// A range that a replica must write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct ChangedRange {
     /// Offset on the disk, bytes.
     pub start: u64,
@@ -32,6 +34,7 @@ pub struct ChangedRange {
 
 /// What is in a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
     /// Bytes to fetch and write.
@@ -42,6 +45,7 @@ pub enum ChangeKind {
 
 /// What `GET …/disks/{disk}/digests` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct DiskDigests {
     /// `sha256`, `blake3` or `xxh3` (the one of 128 bits).
     pub algorithm: String,

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// Every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// The class of error, such as `Conflict`. The same text for the same status.
     pub error: String,

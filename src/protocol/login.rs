@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /api/v1/auth/login`. The credentials are those of the Oracle VM Manager.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct LoginRequest {
     /// A user of the manager.
     pub username: String,
@@ -19,6 +20,7 @@ impl std::fmt::Debug for LoginRequest {
 
 /// The answer to a login.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct LoginResponse {
     /// To be sent as `Authorization: Bearer <token>`.
     pub token: String,

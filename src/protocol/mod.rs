@@ -10,8 +10,10 @@ pub mod digest;
 mod disk_reads;
 pub mod duration;
 mod error;
+mod health;
 mod login;
 mod node;
+mod operation;
 pub mod rbd;
 mod refine;
 mod report;
@@ -22,8 +24,10 @@ mod vm;
 
 pub use disk_reads::{ChangeKind, ChangedRange, DiskDigests, RangePage};
 pub use error::ErrorBody;
+pub use health::{Health, HealthStatus};
 pub use login::{LoginRequest, LoginResponse};
 pub use node::{Node, Reflink, RepositoryInfo, UnmatchedFolder};
+pub use operation::{Operation, OperationKind, Outcome};
 pub use refine::Refine;
 pub use report::{
     BootCode, Content, DiskContents, DiskReport, Firmware, GuestCheck, LogicalVolume, Partition,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /api/v1/node`: this node and what it sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct Node {
     /// Version of the daemon.
     pub version: String,
@@ -20,6 +21,7 @@ pub struct Node {
 
 /// A folder of a repository that is named like a snapshot and has no manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct UnmatchedFolder {
     /// Where it is.
     pub path: PathBuf,
@@ -31,6 +33,7 @@ pub struct UnmatchedFolder {
 
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct RepositoryInfo {
     /// 32 hexadecimal digits; the same on every node of the pool.
     pub id: String,
@@ -58,6 +61,7 @@ pub struct RepositoryInfo {
 
 /// Whether a repository clones files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Reflink {
     /// A trial clone worked.

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 /// `GET /api/v1/vms/{vm}/report`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct VmReport {
     /// The machine's id.
     pub vm_id: String,
@@ -35,6 +36,7 @@ pub struct VmReport {
 
 /// How firmware starts a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
     /// By code in the first sector.
@@ -45,6 +47,7 @@ pub enum Firmware {
 
 /// A disk of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct DiskReport {
     /// Its name in the snapshot.
     pub name: String,
@@ -63,6 +66,7 @@ pub struct DiskReport {
 
 /// What is on a disk, as far as it could be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct DiskContents {
     /// Its partition table.
     pub table: TableKind,
@@ -88,6 +92,7 @@ pub struct DiskContents {
 
 /// The kind of a partition table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TableKind {
     /// There is none.
@@ -101,6 +106,7 @@ pub enum TableKind {
 
 /// What the first sector begins with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BootCode {
     /// Zeros.
@@ -122,6 +128,7 @@ pub enum BootCode {
 
 /// A partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct Partition {
     /// As Linux counts them: logical ones from 5 on.
     pub number: u32,
@@ -147,6 +154,7 @@ pub struct Partition {
 
 /// What a partition, a disk or a logical volume holds, by its superblock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct Content {
     /// `ext4`, `xfs`, `swap`, `lvm2`, …
     pub kind: String,
@@ -166,6 +174,7 @@ pub struct Content {
 
 /// A group of LVM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct VolumeGroup {
     /// Its name.
     pub name: String,
@@ -179,6 +188,7 @@ pub struct VolumeGroup {
 
 /// A logical volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct LogicalVolume {
     /// Its name in the group.
     pub name: String,
@@ -193,6 +203,7 @@ pub struct LogicalVolume {
 
 /// Something to be looked at inside of the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct GuestCheck {
     /// Stays the same from release to release.
     pub id: String,

@@ -9,6 +9,7 @@ use crate::extents::{Range, RangeKind};
 
 /// A snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct Snapshot {
     /// Its id.
     pub id: Uuid,
@@ -44,6 +45,7 @@ pub struct Snapshot {
 
 /// A disk of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct SnapshotDisk {
     /// The disk that was cloned.
     pub parent_path: PathBuf,
@@ -73,6 +75,7 @@ pub struct SnapshotDisk {
     /// With `compareTo`: the snapshot that holds the disk that this one was compared to, or null
     /// where the base has no such disk and the chunks are all of it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "present")]
+    #[cfg_attr(feature = "server", schemars(with = "Option<Uuid>"))]
     pub base: Option<Option<Uuid>>,
     /// With `compareTo`: `extents` or `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,6 +109,7 @@ mod present {
 
 /// A range of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct Chunk {
     /// Offset in the disk, bytes.
     pub start: u64,

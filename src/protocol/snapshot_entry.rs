@@ -6,6 +6,7 @@ use super::Consistency;
 
 /// What `GET /api/v1/snapshots` says of a snapshot, whichever machine it is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct SnapshotEntry {
     /// Its id.
     pub id: Uuid,
@@ -43,6 +44,7 @@ pub struct SnapshotEntry {
 
 /// Whether a snapshot can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SnapshotState {
     /// It can.

@@ -10,6 +10,7 @@ use super::duration;
 
 /// Whether all disks of a snapshot are of one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Consistency {
     /// Back to back: each disk is crash-consistent by itself.
@@ -36,6 +37,7 @@ impl Consistency {
 /// Body of `POST …/snapshots`; all of it may be left out, and so may the body. A field that this
 /// release does not know is an error: the client would believe that it was heeded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotRequest {
     /// Words for people.
@@ -57,14 +59,17 @@ pub struct SnapshotRequest {
 
 /// Body of `PATCH …/snapshots/{id}`: a field that is absent stays as it is, null clears it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[allow(clippy::option_option)]
 pub struct SnapshotChange {
     /// Words for people.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
+    #[cfg_attr(feature = "server", schemars(with = "Option<String>"))]
     pub label: Option<Option<String>>,
     /// From now on.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]
+    #[cfg_attr(feature = "server", schemars(with = "Option<Lifetime>"))]
     pub expires_in: Option<Option<Lifetime>>,
 }
 
@@ -81,6 +86,23 @@ impl Serialize for Lifetime {
 impl<'de> Deserialize<'de> for Lifetime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lifetime, D::Error> {
         deserializer.deserialize_any(LifetimeForm)
+    }
+}
+
+#[cfg(feature = "server")]
+impl schemars::JsonSchema for Lifetime {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Lifetime".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Whole seconds, or a duration such as `36h`.",
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": "^[0-9]+(h|m|s)$"},
+            ],
+        })
     }
 }
 

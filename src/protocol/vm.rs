@@ -3,6 +3,7 @@ use uuid::Uuid;
 
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct Vm {
     /// The name that people gave it.
     pub friendly_name: String,
@@ -50,6 +51,7 @@ pub struct Vm {
 
 /// What a machine does, as far as one node can tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum VmState {
     /// Runs here.
@@ -67,6 +69,7 @@ pub enum VmState {
 
 /// A disk of a virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct VmDisk {
     /// The name that its file has in a snapshot.
     pub name: String,
@@ -91,6 +94,7 @@ pub struct VmDisk {
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(schemars::JsonSchema))]
 pub struct Nic {
     /// MAC address.
     pub mac: Option<String>,

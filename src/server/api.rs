@@ -1,70 +1,52 @@
-//! Every route.
+//! The router: every route, who may use it, and what is answered where there is none.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::get;
 
 use super::error::ApiError;
-use super::login;
-use super::state::{App, Shared};
-use super::{
-    all_snapshots, delta, digests, disks, node, ranges, report, request_id, snapshots, vms,
-};
+use super::route::Access;
+use super::state::App;
+use super::{login, metrics, openapi, request_id, routes};
 
-/// The whole interface: the first generation's routes, each with and without a trailing slash,
-/// and ours.
+/// The whole interface.
 pub fn router(app: Arc<App>) -> Router {
-    let snapshot_list = get(snapshots::list)
-        .post(snapshots::create)
-        .delete(snapshots::delete_all);
-    let snapshot = get(snapshots::show)
-        .patch(snapshots::change)
-        .delete(snapshots::delete);
-    let disk = "/api/v1/vms/{vm}/snapshots/{snapshot}/disks/{disk}";
-    let protected = Routes::new()
-        .add("/api/v1/node", get(node::show))
-        .add("/api/v1/snapshots", get(all_snapshots::list))
-        .add("/api/v1/vms", get(vms::list))
-        .add("/api/v1/vms/{vm}", get(vms::show))
-        .add("/api/v1/vms/{vm}/report", get(report::show))
-        .add("/api/v1/vms/{vm}/snapshots", snapshot_list)
-        .add("/api/v1/vms/{vm}/snapshots/{snapshot}", snapshot)
-        .add(disk, get(disks::read))
-        .add(&format!("{disk}/ranges"), get(ranges::list))
-        .add(&format!("{disk}/delta"), get(delta::stream))
-        .add(&format!("{disk}/digests"), get(digests::show))
-        .0
-        .route_layer(from_fn_with_state(app.clone(), login::require_token));
-    let open = Routes::new()
-        .add("/api/v1/auth/login", post(login::login))
-        .0;
+    let with = |access: Access| {
+        let routes = routes::all().into_iter();
+        routes
+            .filter(|route| route.access == access)
+            .fold(Router::new(), |router, route| route.add_to(router))
+    };
+    let protected =
+        with(Access::Token).route_layer(from_fn_with_state(app.clone(), login::require_token));
+    let figures =
+        with(Access::Figures).route_layer(from_fn_with_state(app.clone(), metrics::require_token));
     protected
-        .merge(open)
+        .merge(figures)
+        .merge(with(Access::Open))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), metrics::observe))
         .layer(from_fn(request_id::assign))
         .with_state(app)
 }
 
-/// Routes that end with or without a slash.
-struct Routes(Router<Shared>);
+/// Figures alone, for everybody: goes to an address of its own.
+pub fn metrics_router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::show))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
 
-impl Routes {
-    fn new() -> Routes {
-        Routes(Router::new())
-    }
-
-    fn add(self, path: &str, methods: MethodRouter<Shared>) -> Routes {
-        let with_slash = format!("{path}/");
-        Routes(
-            self.0
-                .route(path, methods.clone())
-                .route(&with_slash, methods),
-        )
-    }
+/// The interface as an OpenAPI document, JSON with line breaks: what `docs/openapi.json` is.
+#[must_use]
+pub fn openapi_document() -> String {
+    format!("{:#}\n", openapi::document(&routes::all()))
 }
 
 async fn unknown_path(request: Request) -> ApiError {

@@ -14,6 +14,10 @@ use crate::config::Limits;
 /// a client between two requests of one job is not.
 const AUTHENTICATED_REST: Duration = Duration::from_secs(5);
 
+/// A login takes far less. Whoever takes longer to send one would else outlast all who are new: they
+/// have no request yet, and go before one that is in flight.
+const SLOW_LOGIN: Duration = Duration::from_secs(2);
+
 /// Why the listener closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseReason {
@@ -30,6 +34,8 @@ pub(super) enum CloseReason {
 /// The order in which connections are closed to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
+    /// Nobody logged in, and the request in flight has waited for its peer for long.
+    UnauthenticatedSlow,
     /// Nobody logged in, and no request in flight.
     Unauthenticated,
     /// Nobody logged in, and the request in flight waits for its peer: a body that trickles in,
@@ -224,17 +230,28 @@ impl Connection {
             return None;
         }
         let idle = self.since(self.idle_since.load(Relaxed));
-        let rank = match (self.is_authenticated(), self.is_idle()) {
-            (false, true) => Rank::Unauthenticated,
-            (false, false) if self.waits_for_peer() => Rank::UnauthenticatedWaiting,
-            (true, true) if idle >= AUTHENTICATED_REST => Rank::AuthenticatedIdle,
-            _ => return None,
-        };
+        let rank = rank(
+            self.is_authenticated(),
+            self.is_idle(),
+            self.waits_for_peer(),
+            idle,
+        )?;
         Some((rank, idle))
     }
 
     fn waits_for_peer(&self) -> bool {
         self.bodies.load(Relaxed) > 0 || self.write_blocked_since.load(Relaxed) != 0
+    }
+}
+
+/// `idle`: since its last request, or since it was opened.
+fn rank(authenticated: bool, is_idle: bool, waits: bool, idle: Duration) -> Option<Rank> {
+    match (authenticated, is_idle) {
+        (false, true) => Some(Rank::Unauthenticated),
+        (false, false) if waits && idle >= SLOW_LOGIN => Some(Rank::UnauthenticatedSlow),
+        (false, false) if waits => Some(Rank::UnauthenticatedWaiting),
+        (true, true) if idle >= AUTHENTICATED_REST => Some(Rank::AuthenticatedIdle),
+        _ => None,
     }
 }
 

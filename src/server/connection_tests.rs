@@ -98,8 +98,19 @@ fn a_begun_request_and_a_close_never_meet() {
 
 #[test]
 fn ranks_are_in_the_order_of_eviction() {
+    assert!(Rank::UnauthenticatedSlow < Rank::Unauthenticated);
     assert!(Rank::Unauthenticated < Rank::UnauthenticatedWaiting);
     assert!(Rank::UnauthenticatedWaiting < Rank::AuthenticatedIdle);
+}
+
+/// A thousand of them that trickle would else take all places, and push out whoever comes to log in.
+#[test]
+fn a_login_that_takes_long_goes_before_those_that_are_new() {
+    let waits = |idle: Duration| rank(false, false, true, idle);
+    assert_eq!(waits(Duration::ZERO), Some(Rank::UnauthenticatedWaiting));
+    assert_eq!(waits(SLOW_LOGIN), Some(Rank::UnauthenticatedSlow));
+    assert_eq!(rank(false, false, false, SLOW_LOGIN), None, "we are at it");
+    assert_eq!(rank(true, false, true, SLOW_LOGIN), None);
 }
 
 #[tokio::test]

@@ -134,7 +134,10 @@ impl ConnectionRegistry {
     fn evict(&self, open: &HashMap<u64, Arc<Connection>>) -> bool {
         // A second look where the first choice has just got a request.
         while let Some((rank, connection)) = first_to_go(open) {
-            let closed = if rank == Rank::UnauthenticatedWaiting {
+            let closed = if matches!(
+                rank,
+                Rank::UnauthenticatedSlow | Rank::UnauthenticatedWaiting
+            ) {
                 connection.close(CloseReason::MakeRoom);
                 true
             } else {

@@ -9,11 +9,15 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::activity::Subject;
+use super::activity::metered::Metered;
 use super::byte_range::{self, Wanted};
 use super::disk_body::{DiskBody, Piece};
 use super::error::ApiError;
 use super::extract::Ids;
+use super::metrics::Sent;
 use super::state::{Shared, in_turn};
+use crate::protocol::OperationKind;
 use crate::snapshots::manifest::Disk;
 use crate::snapshots::{Share, SnapshotError};
 use crate::sys::uncached::UncachedFile;
@@ -26,14 +30,22 @@ pub(super) async fn read(
     Ids((vm, snapshot, name)): Ids<(String, String, String)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let buffers = app.buffers.clone();
-    let (file, tag, modified) = in_turn(app.snapshots.turn(), move |_| {
-        let snapshot = app
-            .for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?
+    let finding = app.clone();
+    let (file, tag, modified, subject) = in_turn(app.snapshots.turn(), move |_| {
+        let snapshot = finding
+            .for_vm(&vm, |vm_id| finding.snapshots.find(vm_id, &snapshot))?
             .ready()?;
         let disk = snapshot.disk(&name)?;
         let file = snapshot.open(disk)?;
-        Ok::<_, SnapshotError>((file, tag(snapshot.id(), disk), snapshot.manifest.created_at))
+        let tag = tag(snapshot.id(), disk);
+        let subject = Subject {
+            kind: OperationKind::Disk,
+            vm_id: snapshot.manifest.vm_id.clone(),
+            snapshot_id: Some(snapshot.id()),
+            disk: Some(name),
+            bytes_total: None,
+        };
+        Ok::<_, SnapshotError>((file, tag, snapshot.manifest.created_at, subject))
     })
     .await?;
     let headers = request.headers();
@@ -86,16 +98,23 @@ pub(super) async fn read(
         answer.insert(header::CONTENT_RANGE, range);
     }
     if request.method() != Method::HEAD {
-        *response.body_mut() = body(file, buffers.join(), pieces);
+        let subject = Subject {
+            bytes_total: Some(length),
+            ..subject
+        };
+        let body = body(file, app.buffers.join(), pieces);
+        let sent = app.metrics.sent(Sent::disk);
+        *response.body_mut() =
+            Body::from_stream(Metered::new(body, &app.activities, subject, sent));
     }
     Ok(response)
 }
 
-fn body(file: UncachedFile, share: Share, pieces: Vec<Piece>) -> Body {
+fn body(file: UncachedFile, share: Share, pieces: Vec<Piece>) -> DiskBody {
     let pieces = pieces
         .into_iter()
         .filter(|piece| !matches!(piece, Piece::Disk(_, 0)));
-    Body::from_stream(DiskBody::new(file, share, pieces))
+    DiskBody::new(file, share, pieces)
 }
 
 /// A strong tag: the bytes of a sealed file never change, and its identity names the file.

@@ -38,6 +38,9 @@ pub enum ApiError {
         /// Until the next attempt.
         seconds: u64,
     },
+    /// 503.
+    #[error("too many watch already; try again later, or use follow=false")]
+    TooManyWatchers,
     /// 502.
     #[error("{0}")]
     Manager(String),
@@ -61,6 +64,7 @@ impl ApiError {
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::TooManyWatchers => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Manager(_) => StatusCode::BAD_GATEWAY,
             ApiError::Body(error) => error.status(),
             ApiError::Snapshot(error) => snapshot_status(error),

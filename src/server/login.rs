@@ -12,6 +12,7 @@ use axum::response::Response;
 use super::body_limit::read_json_body;
 use super::connection::ConnectionHandle;
 use super::error::ApiError;
+use super::metrics::Login;
 use super::state::{Shared, blocking};
 use crate::ovm::agent::AgentDatabases;
 use crate::ovm::manager::{DEFAULT_PORT, Endpoint, Manager, Trust, Verdict};
@@ -84,8 +85,11 @@ pub(super) async fn login(
     let attempt = app
         .throttle
         .begin(peer, Instant::now())
-        .map_err(|throttled| ApiError::TooManyLogins {
-            seconds: throttled.seconds(),
+        .map_err(|throttled| {
+            app.metrics.login(Login::slowed);
+            ApiError::TooManyLogins {
+                seconds: throttled.seconds(),
+            }
         })?;
     let manager = {
         let app = app.clone();
@@ -98,7 +102,14 @@ pub(super) async fn login(
     let verdict = manager
         .check_credentials(&credentials.username, &credentials.password)
         .await
-        .map_err(|error| ApiError::Manager(error.to_string()))?;
+        .map_err(|error| {
+            app.metrics.login(Login::failed);
+            ApiError::Manager(error.to_string())
+        })?;
+    app.metrics.login(match verdict {
+        Verdict::Refused => Login::refused,
+        Verdict::Accepted => Login::accepted,
+    });
     match verdict {
         Verdict::Refused => {
             attempt.failed(Instant::now());

@@ -4,6 +4,7 @@
 //! [`ovm`](crate::ovm) on the blocking pool, and put the answer into the types of
 //! [`protocol`](crate::protocol).
 
+pub mod activity;
 mod all_snapshots;
 mod api;
 pub mod body_limit;
@@ -19,16 +20,22 @@ mod disk_body;
 mod disks;
 mod error;
 mod extract;
+mod health;
+pub mod lifecycle;
 pub mod listener;
 mod login;
 pub mod login_throttle;
+pub mod metrics;
 mod node;
+mod openapi;
 mod pace;
 mod present;
 mod query;
 mod ranges;
 mod report;
 mod request_id;
+mod route;
+mod routes;
 mod snapshot_list;
 mod snapshots;
 mod state;
@@ -36,6 +43,6 @@ pub mod tls;
 pub mod tokens;
 mod vms;
 
-pub use api::router;
+pub use api::{metrics_router, openapi_document, router};
 pub use login::ManagerSettings;
 pub use state::App;

@@ -1,8 +1,10 @@
 //! Query parameters, as old and new clients write them.
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::error::ApiError;
+use super::openapi::Parameter;
 use crate::protocol::Refine;
 use crate::protocol::delta::Compression;
 use crate::protocol::digest::Algorithm;
@@ -72,6 +74,34 @@ fn refine(text: Option<&str>) -> Result<Refine, ApiError> {
             Refine::of_name(text).ok_or_else(|| unknown("refine", text, "none, auto or 4096"))
         }
     }
+}
+
+/// What is said of them.
+pub(super) fn snapshot_parameters() -> Vec<Parameter> {
+    let mut all = base_parameters();
+    let squash = "Whether neighbouring chunks are joined; true unless said otherwise.";
+    all.push(Parameter::query("squashChunks", squash, truth()));
+    all.push(chunks_parameter());
+    all
+}
+
+/// What is said of [`SnapshotQuery::chunks`].
+pub(super) fn chunks_parameter() -> Parameter {
+    let chunks = "Whether chunks are listed; not to be left out with compareTo.";
+    Parameter::query("chunks", chunks, truth())
+}
+
+/// What is compared, wherever something is.
+pub(super) fn base_parameters() -> Vec<Parameter> {
+    let id = json!({"type": "string", "format": "uuid"});
+    vec![
+        Parameter::query("compareTo", "An older snapshot of the same machine.", id),
+        Parameter::word(
+            "refine",
+            "Whether bytes are compared inside what the maps name.",
+            Refine::ALL.map(Refine::as_str),
+        ),
+    ]
 }
 
 /// Parameters of the reads below `…/disks/{disk}/`.
@@ -164,6 +194,63 @@ impl DiskQuery {
     }
 }
 
+/// What is said of a [`Question`].
+pub(super) fn question_parameters() -> Vec<Parameter> {
+    let mut all = base_parameters();
+    all.extend([
+        Parameter::word(
+            "onBaseLost",
+            "`full`: the whole disk, where the base is gone or changed.",
+            ["error", "full"],
+        ),
+        Parameter::query("from", "Begins there, bytes.", offset()),
+        Parameter::query("to", "Ends there, bytes.", offset()),
+    ]);
+    all
+}
+
+/// What is said of [`DiskQuery::limit`].
+pub(super) fn limit_parameter() -> Parameter {
+    let limit = json!({
+        "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT,
+    });
+    Parameter::query("limit", "Ranges in a page, at most.", limit)
+}
+
+/// What is said of [`DiskQuery::format`].
+pub(super) fn format_parameters() -> Vec<Parameter> {
+    vec![
+        Parameter::word(
+            "compression",
+            "How the stream is packed.",
+            Compression::ALL.map(Compression::as_str),
+        ),
+        Parameter::word(
+            "format",
+            "`rbd` takes neither from nor to nor compression.",
+            ["native", "rbd"],
+        ),
+    ]
+}
+
+/// What is said of [`DiskQuery::algorithm`] and [`DiskQuery::block`].
+pub(super) fn digest_parameters() -> Vec<Parameter> {
+    let block = json!({"type": "integer", "minimum": MIN_BLOCK, "multipleOf": 4096});
+    vec![
+        Parameter::word("algorithm", "How to digest.", Algorithm::names()),
+        Parameter::query("block", "Bytes in a block, for digests of each.", block),
+    ]
+}
+
+fn offset() -> serde_json::Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+/// Any usual spelling is taken; these are the ones to use.
+fn truth() -> serde_json::Value {
+    json!({"type": "boolean", "default": true})
+}
+
 fn unknown(name: &str, value: &str, known: &str) -> ApiError {
     ApiError::BadRequest(format!("{name}={value:?} is not known; use {known}"))
 }
@@ -184,11 +271,36 @@ pub(super) struct SpaceQuery {
     space: Option<String>,
 }
 
+/// What is said of it.
+pub(super) fn space_parameter() -> Parameter {
+    let summary = "Whether to find out what each snapshot holds alone; takes longer.";
+    Parameter::query("space", summary, truth())
+}
+
 impl SpaceQuery {
     /// Whether to find out what each snapshot holds alone. True unless said otherwise.
     pub(super) fn space(&self) -> Result<bool, ApiError> {
         boolean("space", self.space.as_deref())
     }
+}
+
+/// Parameters of `GET /events`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct EventsQuery {
+    follow: Option<String>,
+}
+
+impl EventsQuery {
+    /// Whether to go on after what runs now. True unless said otherwise.
+    pub(super) fn follow(&self) -> Result<bool, ApiError> {
+        boolean("follow", self.follow.as_deref())
+    }
+}
+
+/// What is said of it.
+pub(super) fn follow_parameter() -> Parameter {
+    let summary = "Whether to go on after what runs now.";
+    Parameter::query("follow", summary, truth())
 }
 
 /// True where it is absent or empty.

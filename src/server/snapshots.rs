@@ -1,11 +1,15 @@
 //! `/api/v1/vms/{vm}/snapshots`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
+use uuid::Uuid;
 
+use super::activity::Subject;
 use super::body_limit::read_json_body_if_any;
 use super::error::ApiError;
 use super::extract::{Ids, Parameters};
@@ -13,8 +17,10 @@ use super::query::SnapshotQuery;
 use super::snapshot_list::SnapshotList;
 use super::state::{Shared, in_turn};
 use super::{present, vms};
-use crate::protocol;
-use crate::snapshots::{Change, Comparison, Snapshot, SnapshotError, Standing, Wish};
+use crate::ovm::inventory::Vm;
+use crate::ovm::repository::Repository;
+use crate::protocol::{self, OperationKind};
+use crate::snapshots::{Change, Comparison, Snapshot, SnapshotError, Standing, Turn, Wish};
 
 /// `GET …/snapshots`: those that can be used now, oldest first.
 pub(super) async fn list(
@@ -50,26 +56,51 @@ pub(super) async fn create(
     let chunks = query.chunks()?;
     let request: protocol::SnapshotRequest = read_json_body_if_any(request, &app.body).await?;
     let wish = Wish::of(request)?;
-    in_turn(app.snapshots.turn(), move |turn| {
+    let turn = Arc::new(app.snapshots.turn());
+    in_turn(turn.clone(), move |own| {
         let (repositories, _) = app.files.look_at_repositories();
         let inventory = app.files.inventory(&repositories);
         let vm = inventory.find(&name).ok_or_else(|| vms::unknown(&name))?;
-        // What is answered again is not judged again.
-        let snapshot = match app.snapshots.made_before(&vm.id, &wish)? {
-            Some(same) => same,
-            None => {
-                let subject = app
-                    .snapshots
-                    .subject(vm, &repositories, wish.disks.as_deref())?;
-                app.snapshots.create(&subject, &wish, turn)?
-            }
-        };
-        tracing::info!(snapshot = %snapshot.id(), vm = vm.id, "snapshot taken");
-        turn.take()?;
+        let subject = subject(OperationKind::Snapshot, &vm.id, None);
+        let running = app.activities.begin(subject, Some(turn));
+        let snapshot = running.with(take(&app, vm, &repositories, &wish, own))?;
         let found = contents(&app, snapshot, chunks)?;
         Ok::<_, ApiError>(Json(present::snapshot(found, true)))
     })
     .await
+}
+
+/// Takes a snapshot, unless the same request has. Blocks.
+fn take(
+    app: &Shared,
+    vm: &Vm,
+    repositories: &[Repository],
+    wish: &Wish,
+    turn: &Turn,
+) -> Result<Snapshot, ApiError> {
+    // What is answered again is not judged again.
+    let snapshot = match app.snapshots.made_before(&vm.id, wish)? {
+        Some(same) => same,
+        None => {
+            let subject = app
+                .snapshots
+                .subject(vm, repositories, wish.disks.as_deref())?;
+            app.snapshots.create(&subject, wish, turn)?
+        }
+    };
+    tracing::info!(snapshot = %snapshot.id(), vm = vm.id, "snapshot taken");
+    turn.take()?;
+    Ok(snapshot)
+}
+
+fn subject(kind: OperationKind, vm_id: &str, snapshot_id: Option<Uuid>) -> Subject {
+    Subject {
+        kind,
+        vm_id: vm_id.to_owned(),
+        snapshot_id,
+        disk: None,
+        bytes_total: None,
+    }
 }
 
 /// `GET …/snapshots/{snapshot}`.
@@ -141,7 +172,10 @@ pub(super) async fn delete(
             }
             Err(error) => Err(error),
             Ok(snapshot) => {
-                app.snapshots.delete(&snapshot.manifest.vm_id, &id, turn)?;
+                let vm_id = &snapshot.manifest.vm_id;
+                let subject = subject(OperationKind::Delete, vm_id, Some(snapshot.id()));
+                let running = app.activities.begin(subject, None);
+                running.with(app.snapshots.delete(vm_id, &id, turn))?;
                 tracing::info!(snapshot = id, "snapshot deleted");
                 Ok(StatusCode::OK)
             }
@@ -164,7 +198,9 @@ pub(super) async fn delete_all(
                 return Err(unknown);
             }
         };
-        app.snapshots.delete_all(&vm_id, turn)?;
+        let subject = subject(OperationKind::Delete, &vm_id, None);
+        let running = app.activities.begin(subject, None);
+        running.with(app.snapshots.delete_all(&vm_id, turn))?;
         app.snapshots.see_that_none_is_left(&vm_id)?;
         tracing::info!(vm = vm_id, "all snapshots deleted");
         Ok::<_, ApiError>(StatusCode::OK)

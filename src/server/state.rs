@@ -1,13 +1,20 @@
 //! What every handler works with.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
+use super::activity::Activities;
 use super::body_limit::BodyLimits;
+use super::connections::ConnectionRegistry;
 use super::error::ApiError;
+use super::lifecycle::Lifecycle;
 use super::login::ManagerSettings;
 use super::login_throttle::LoginThrottle;
+use super::metrics::Metrics;
 use super::tokens::TokenIssuer;
 use crate::config::Current;
 use crate::ovm::domains::Toolstack;
@@ -33,6 +40,18 @@ pub struct App {
     pub body: BodyLimits,
     /// What disks are read to.
     pub buffers: BufferPool,
+    /// Where the daemon is in its life.
+    pub lifecycle: Arc<Lifecycle>,
+    /// What it does.
+    pub activities: Arc<Activities>,
+    /// Its counters.
+    pub metrics: Arc<Metrics>,
+    /// A file with a token that is good for them alone.
+    pub metrics_token: Option<PathBuf>,
+    /// Lets one at a time look at repositories for them.
+    pub look: Arc<Semaphore>,
+    /// The connections that it serves, once it listens.
+    pub connections: OnceLock<Arc<ConnectionRegistry>>,
     /// Host name.
     pub node_name: String,
 }
@@ -76,14 +95,14 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// What `work` gives; [`SnapshotError::GivenUp`], [`SnapshotError::Stalled`],
 /// [`SnapshotError::Unanswered`].
 pub(super) async fn in_turn<T, E>(
-    turn: Turn,
+    turn: impl Into<Arc<Turn>>,
     work: impl FnOnce(&Turn) -> Result<T, E> + Send + 'static,
 ) -> Result<T, ApiError>
 where
     T: Send + 'static,
     E: Into<ApiError> + Send + 'static,
 {
-    let turn = Arc::new(turn);
+    let turn: Arc<Turn> = turn.into();
     let own = turn.clone();
     let begun = Instant::now();
     let mut done = Box::pin(blocking(move || work(&own)));

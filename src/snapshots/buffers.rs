@@ -29,6 +29,8 @@ pub struct BufferPool {
 #[derive(Debug, Default)]
 struct State {
     streams: usize,
+    /// Bytes of the buffers that are out.
+    lent: usize,
     /// Handed back, all of the size that streams have now.
     free: Vec<AlignedBuffer>,
 }
@@ -52,6 +54,26 @@ impl BufferPool {
         lock(&self.state).become_streams(1);
         Share { pool: self.clone() }
     }
+
+    /// What it is used for now.
+    #[must_use]
+    pub fn figures(&self) -> PoolFigures {
+        let state = lock(&self.state);
+        let free: usize = state.free.iter().map(|free| free.len()).sum();
+        PoolFigures {
+            streams: state.streams,
+            bytes: state.lent + free,
+        }
+    }
+}
+
+/// What a pool is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// Streams that are open.
+    pub streams: usize,
+    /// Memory that is held, in use or to be used again.
+    pub bytes: usize,
 }
 
 /// A stream's part in the pool, until it is dropped.
@@ -100,8 +122,12 @@ impl Share {
         let mut state = lock(&self.pool.state);
         let step = Allowance::among(state.streams).step;
         let memory = state.free.pop_if(|free| free.len() >= length);
+        let size = memory
+            .as_ref()
+            .map_or(step.max(length), |memory| memory.len());
+        state.lent += size;
         drop(state);
-        let memory = memory.unwrap_or_else(|| AlignedBuffer::new(step.max(length)));
+        let memory = memory.unwrap_or_else(|| AlignedBuffer::new(size));
         Buffer {
             memory: Some(memory),
             pool: self.pool.clone(),
@@ -157,6 +183,7 @@ impl Drop for Buffer {
             return;
         };
         let mut state = lock(&self.pool.state);
+        state.lent = state.lent.saturating_sub(memory.len());
         let step = Allowance::among(state.streams).step;
         // One of another size is of no use to those who stream now.
         let room = state.streams > 0 && (state.free.len() + 1) * step <= BUDGET;

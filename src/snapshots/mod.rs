@@ -45,7 +45,7 @@ use std::time::Duration;
 
 pub use crate::protocol::Refine;
 pub use adopt::{Orphans, Removed, UnmatchedFolder};
-pub use buffers::{Allowance, Buffer, BufferPool, Share};
+pub use buffers::{Allowance, Buffer, BufferPool, PoolFigures, Share};
 pub use compare::{Comparison, DiskComparison, Method, OnBaseLost, Question};
 pub use create::{Subject, SubjectDisk};
 pub use delta::{Delta, Format};

@@ -167,6 +167,12 @@ impl Turn {
         self.inner().step = None;
     }
 
+    /// For whoever watches: what the operation does now, where it says so.
+    #[must_use]
+    pub fn doing(&self) -> Option<String> {
+        self.inner().step.as_ref().map(|step| step.what.clone())
+    }
+
     /// For whoever waits: what there is to say where a step takes too long. The operation is given
     /// up then.
     #[must_use]

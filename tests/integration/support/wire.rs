@@ -42,6 +42,11 @@ pub struct Dialler {
 
 impl Dialler {
     pub fn of(node: &TestNode) -> Dialler {
+        Dialler::at(node, node.address())
+    }
+
+    /// To a daemon of the node's that listens there.
+    pub fn at(node: &TestNode, address: std::net::SocketAddr) -> Dialler {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(node.authority.as_bytes()).unwrap())
@@ -54,7 +59,7 @@ impl Dialler {
             .with_no_client_auth();
         Dialler {
             connector: TlsConnector::from(Arc::new(config)),
-            address: node.address(),
+            address,
         }
     }
 

@@ -1,0 +1,72 @@
+//! Whether requests can be answered now: leftovers of earlier runs have been looked for, and the
+//! daemon does not stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+
+/// Where the daemon is in its life. Set by its start, read by handlers.
+#[derive(Debug)]
+pub struct Lifecycle {
+    recovered: AtomicBool,
+    stopping: watch::Sender<bool>,
+}
+
+impl Lifecycle {
+    /// A daemon that starts.
+    #[must_use]
+    pub fn begin() -> Arc<Lifecycle> {
+        Arc::new(Lifecycle {
+            recovered: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
+        })
+    }
+
+    /// Leftovers have been looked for.
+    pub fn recovered(&self) {
+        self.recovered.store(true, Ordering::Relaxed);
+    }
+
+    /// Running requests are finished, and nothing more is begun.
+    pub fn stops(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Whether it is worth asking.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.recovered.load(Ordering::Relaxed) && !*self.stopping.borrow()
+    }
+
+    /// Returns when the daemon stops: for what would go on for ever.
+    pub async fn stopping(&self) {
+        // The sender is our own: it cannot be gone.
+        let _ = self.stopping.subscribe().wait_for(|stops| *stops).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ready_is_between_the_start_and_the_end() {
+        let lifecycle = Lifecycle::begin();
+        assert!(!lifecycle.is_ready());
+        lifecycle.recovered();
+        assert!(lifecycle.is_ready());
+        let early = tokio::spawn({
+            let lifecycle = lifecycle.clone();
+            async move { lifecycle.stopping().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!early.is_finished());
+        lifecycle.stops();
+        early.await.unwrap();
+        lifecycle.stopping().await;
+        assert!(!lifecycle.is_ready());
+        lifecycle.recovered();
+        assert!(!lifecycle.is_ready());
+    }
+}
