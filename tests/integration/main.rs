@@ -9,6 +9,7 @@ mod bolt;
 mod cli;
 mod comparison;
 mod concurrency;
+mod coriolis;
 mod crash;
 mod defects;
 mod error_table;

@@ -1,0 +1,5 @@
+//! Coriolis's destination workers as targets. The peers are servers to the same wire format, with
+//! real TLS, that keep files.
+
+mod https;
+pub mod worker;
