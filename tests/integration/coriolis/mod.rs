@@ -2,4 +2,5 @@
 //! real TLS, that keep files.
 
 mod https;
+mod messages;
 pub mod worker;

@@ -265,7 +265,8 @@ async fn a_checksum_that_differs_is_told_with_its_place() {
     // Nobody can say what else is wrong there.
     transfer.worker.asked();
     let outcome = transfer.run().await;
-    assert_eq!(hows(&outcome)[1], How::Full);
+    let hows: Vec<How> = outcome.finished_disks.iter().map(|disk| disk.how).collect();
+    assert_eq!(hows, [How::Incremental, How::Full]);
 
     // Bytes that are damaged on their way.
     transfer.scene.write(0, 8192, &[9; 4096]);

@@ -127,6 +127,8 @@ fn is_distrust_of(error: &rustls::Error) -> bool {
                 | AlertDescription::UnknownCA
                 | AlertDescription::AccessDenied
                 | AlertDescription::CertificateRequired
+                // Of another authority with the same name: every worker has its own.
+                | AlertDescription::DecryptError
                 | AlertDescription::HandshakeFailure
         ),
         _ => false,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::super::ending::Ending;
-use super::gathering::overlap;
+use super::super::gathering::overlap;
 
 /// Of one device. Two chunks with a byte in common are never under way together: they would arrive
 /// in any order, the more so where one of them is sent again.

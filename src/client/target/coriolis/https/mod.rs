@@ -1,6 +1,6 @@
 //! The HTTPS writer.
 //!
-//! The thread that writes gathers bytes to [chunks](gathering), and packs them; threads of the
+//! The thread that writes gathers bytes to chunks, and packs them; threads of the
 //! writer's own send [several of them](flight) at a time. What was refused or lost on the way is sent
 //! again: the same bytes to the same place. The device is acquired before anything is written, or
 //! checked, and released by each flush, which is when the worker has closed it.
@@ -8,7 +8,7 @@
 mod answer;
 mod checksum;
 mod flight;
-mod gathering;
+
 mod keys;
 mod patience;
 mod worker;
@@ -23,10 +23,10 @@ use bytes::Bytes;
 use super::super::Target;
 use super::super::state::State;
 use super::ending::GRACE;
+use super::gathering::{Chunk, Gathering};
 use super::packing::gzip;
 use super::{Packing, WriterOptions};
 use flight::{Flight, Ticket};
-use gathering::{Chunk, Gathering};
 pub use keys::WorkerKeys;
 use patience::{Attempts, failed};
 pub use worker::HttpsWorker;

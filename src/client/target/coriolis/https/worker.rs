@@ -317,6 +317,22 @@ mod tests {
         );
     }
 
+    /// What comes by way of a terminal, as Coriolis fetches them.
+    #[test]
+    fn keys_may_have_the_line_ends_of_a_terminal() {
+        let crlf = |pem: Vec<u8>| {
+            let text = String::from_utf8(pem).unwrap().replace('\n', "\r\n");
+            format!("\r\n{text}\r\n").into_bytes()
+        };
+        let keys = keys();
+        let keys = WorkerKeys {
+            authority: crlf(keys.authority),
+            certificate: crlf(keys.certificate),
+            key: crlf(keys.key),
+        };
+        HttpsWorker::at("https://worker", &keys).unwrap();
+    }
+
     #[test]
     fn a_device_has_its_own_address() {
         let worker = HttpsWorker::at("https://worker", &keys()).unwrap();
