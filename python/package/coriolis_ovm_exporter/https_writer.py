@@ -43,7 +43,7 @@ class HttpsWriter:
         in_flight: int = 4,
         chunk: int = 2 << 20,
         packing: Literal["auto", "always", "never"] = "auto",
-        patience: float = 300.0,
+        patience: float = 120.0,
     ) -> None:
         self.endpoint = endpoint
         self.device = device

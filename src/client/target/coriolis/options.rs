@@ -31,7 +31,7 @@ impl Default for WriterOptions {
             in_flight: 4,
             chunk: 2 << 20,
             packing: Packing::Auto,
-            patience: Duration::from_secs(300),
+            patience: Duration::from_secs(120),
         }
     }
 }

@@ -34,13 +34,15 @@ impl CallError {
     /// Whether the same call may work later. A refusal of one side's certificate stays.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            CallError::Refused { status, .. } => {
-                status.is_server_error()
-                    || matches!(
-                        *status,
-                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-                    )
-            }
+            CallError::Refused { status, .. } => matches!(
+                *status,
+                StatusCode::REQUEST_TIMEOUT
+                    | StatusCode::TOO_MANY_REQUESTS
+                    | StatusCode::INTERNAL_SERVER_ERROR
+                    | StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            ),
             CallError::Transport(error) => !error.is_builder() && !is_distrust(error),
             CallError::Silent(_) => true,
             CallError::Malformed(_) | CallError::GivenUp => false,
@@ -216,6 +218,7 @@ mod tests {
             (408, true, true),
             (409, false, true),
             (423, false, true),
+            (507, false, false),
             (400, false, false),
             (403, false, false),
             (404, false, false),
