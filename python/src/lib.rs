@@ -24,6 +24,8 @@ mod _native {
     #[pymodule_export]
     use super::connection::Connection;
     #[pymodule_export]
+    use super::replicate::HttpsWriter;
+    #[pymodule_export]
     use super::replicate::replicate;
     #[pymodule_export]
     use super::streams::{Delta, Download};

@@ -32,6 +32,7 @@ class Transfer:
         self.client = client
         self.machine = machine
         self.environment = {}
+        self.target = TARGET
         self.told = []
         self.provider = ExportProvider(self)
         self.volumes_info = []
@@ -57,7 +58,7 @@ class Transfer:
             self.machine.id,
             {},
             {},
-            TARGET,
+            self.target,
             copy.deepcopy(self.volumes_info),
             True,
         )

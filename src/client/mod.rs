@@ -15,6 +15,7 @@
 //! ```
 
 mod answer;
+mod backoff;
 pub mod blocking;
 mod calls;
 mod delta_stream;

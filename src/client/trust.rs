@@ -100,7 +100,7 @@ impl Trust {
 
 /// The process's own cryptography if it has chosen one, else AWS's; the cipher that costs least
 /// first, which counts where a server follows its clients.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     let chosen = CryptoProvider::get_default().map(|chosen| chosen.as_ref().clone());
     let mut provider = chosen.unwrap_or_else(aws_lc_rs::default_provider);
     let is_cheapest = |suite: CipherSuite| {

@@ -10,6 +10,7 @@ mod cli;
 mod comparison;
 mod concurrency;
 mod conventions;
+mod coriolis;
 mod crash;
 mod defects;
 mod error_table;

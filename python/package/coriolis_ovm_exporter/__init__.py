@@ -13,6 +13,7 @@ from .errors import (
     ReplicationError,
     TransportError,
 )
+from .https_writer import HttpsWriter
 from .streams import Delta, Download
 
 try:
@@ -26,6 +27,7 @@ __all__ = [
     "Download",
     "ExporterError",
     "HTTPError",
+    "HttpsWriter",
     "ProtocolError",
     "ReplicationError",
     "TransportError",

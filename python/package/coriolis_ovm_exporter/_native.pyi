@@ -70,6 +70,18 @@ class Delta:
     def next_item(self) -> Tuple[str, int, Union[bytes, int, None]]: ...
     def close(self) -> None: ...
 
+class HttpsWriter:
+    def __init__(
+        self,
+        endpoint: str,
+        device: str,
+        authority: bytes,
+        certificate: bytes,
+        key: bytes,
+        options: str,
+        /,
+    ) -> None: ...
+
 def replicate(
     nodes: List[Connection],
     vm: str,

@@ -24,7 +24,7 @@ from .errors import HTTPError
 from .shapes import Json, Outcome, Range
 from .state import State, store_of
 from .streams import Delta, Download
-from .writers import Target, Writer, target_of
+from .writers import Alone, Target, Writer, target_of
 
 #: ``True`` and ``None``: the platform's authorities; ``False``: anybody; a path: the authorities in
 #: this file (PEM), and no others.
@@ -272,8 +272,9 @@ class Client:
         :param disks: these alone
         :param label: what the snapshots are called
         :param expires_in: seconds; longer than a run, and than the time between two
-        :param verify: reads every target back, where it can be read, and compares
-        :param overwrite: targets that hold something of somebody else's are overwritten
+        :param verify: reads every target back, where it can be read, or has a checksum made where it
+            is, and compares
+        :param overwrite: targets that hold something of somebody else's, or may, are overwritten
         :param catch_up: whether a fresh snapshot follows where an interrupted run was finished
         :param streams: so many at a time from each node
         :param patience: seconds that a node may be silent before it is given up
@@ -295,7 +296,7 @@ class Client:
             "patience": patience,
         }
 
-        def open_target(told: str) -> Union[Tuple[str, bool], Target, None]:
+        def open_target(told: str) -> Union[Alone, Target, None]:
             disk: Json = json.loads(told)
             name = disk["name"]
             writer = writers(disk) if callable(writers) else _named(writers, name)

@@ -7,6 +7,9 @@ import stat
 from types import TracebackType
 from typing import Any, Callable, Optional, Protocol, Tuple, Type, Union
 
+from . import _native
+from .https_writer import HttpsWriter
+
 #: Bytes of zeros that are written at once, where a writer cannot zero.
 _PIECE = 1 << 20
 _ZEROS = bytes(_PIECE)
@@ -32,12 +35,18 @@ class SeekableWriter(Protocol):
 #: was one.
 WriterFactory = Callable[[], Any]
 
-#: Where a disk goes: a path of a file or device, an object that is written to, or a factory.
-Writer = Union[str, "os.PathLike[str]", SeekableWriter, WriterFactory]
+#: Where a disk goes: a path of a file or device, a worker's volume, an object that is written to, or a
+#: factory.
+Writer = Union[str, "os.PathLike[str]", HttpsWriter, SeekableWriter, WriterFactory]
+
+#: What the compiled half writes to by itself, and whether all of it is zero.
+Alone = Tuple[Union[str, _native.HttpsWriter], bool]
 
 
-def target_of(disk: str, writer: Writer, zeroed: bool) -> Union[Tuple[str, bool], "Target"]:
-    """What the compiled half writes to: by itself, if it is a path."""
+def target_of(disk: str, writer: Writer, zeroed: bool) -> Union[Alone, "Target"]:
+    """What the compiled half writes to: by itself, if it can."""
+    if isinstance(writer, HttpsWriter):
+        return writer._native, zeroed
     if isinstance(writer, (str, os.PathLike)):
         return os.fspath(writer), zeroed
     if hasattr(writer, "write") and hasattr(writer, "seek"):

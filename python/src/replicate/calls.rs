@@ -10,6 +10,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::https_writer::HttpsWriter;
+
 /// What comes to that thread.
 pub(super) enum Message {
     /// An object of Python's has something to do.
@@ -47,6 +49,8 @@ pub(super) enum Answer {
 pub(super) enum Opened {
     /// A file or a device, and whether that is said to be all zeros.
     Path(PathBuf, bool),
+    /// A volume of a worker's, and the same.
+    Https(Py<HttpsWriter>, bool),
     /// Something that Python writes to.
     Writer(Written),
 }
@@ -63,6 +67,9 @@ impl Opened {
     fn of(found: &Bound<'_, PyAny>) -> PyResult<Option<Opened>> {
         if found.is_none() {
             return Ok(None);
+        }
+        if let Ok((writer, is_zero)) = found.extract::<(Py<HttpsWriter>, bool)>() {
+            return Ok(Some(Opened::Https(writer, is_zero)));
         }
         Ok(Some(match found.extract::<(PathBuf, bool)>() {
             Ok((path, is_zero)) => Opened::Path(path, is_zero),

@@ -3,6 +3,7 @@
 //! writer need not be safe for threads, and Ctrl-C is heard in the middle of one.
 
 mod calls;
+mod https_writer;
 mod progress;
 mod store;
 mod target;
@@ -24,6 +25,7 @@ use crate::connection::{Connection, compression_of, json, of_json, refine_of};
 use crate::errors;
 use crate::waiting::GLANCE;
 use calls::{Caller, Message};
+pub(crate) use https_writer::HttpsWriter;
 use progress::Reports;
 use store::PythonStore;
 

@@ -22,6 +22,9 @@ pub(super) fn open(opener: &Caller, disk: &SnapshotDisk) -> io::Result<Option<Ar
             };
             target::open(&path, &options).map(Some)
         }
+        Answer::Target(Some(Opened::Https(writer, declared_zeroed))) => {
+            writer.get().open(declared_zeroed).map(Some)
+        }
         Answer::Target(Some(Opened::Writer(written))) => Ok(Some(Arc::new(Writer {
             line: opener.to(written.object),
             name: written.name,

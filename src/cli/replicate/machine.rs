@@ -1,6 +1,6 @@
 //! Whether there is such a machine with such disks, before anything is made for its replica.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,10 @@ pub async fn begin(clients: &[Client], options: &ReplicateOptions) -> anyhow::Re
     // The first generation answered no id.
     let id = Some(machine.id.as_str()).filter(|id| !id.is_empty());
     let file = options.state_file(id.unwrap_or(&options.vm))?;
-    let mut unknown: BTreeSet<&str> = options.disks.iter().map(|(name, _)| &**name).collect();
+    let mut unknown: BTreeMap<&str, &str> = options
+        .placed_disks()
+        .map(|(flag, name)| (name, flag))
+        .collect();
     for disk in &machine.disks {
         unknown.remove(disk.name.as_str());
     }
@@ -95,12 +98,13 @@ async fn unknown(clients: &[Client], vm: &str) -> String {
     text
 }
 
-fn refuse(unknown: &BTreeSet<&str>, vm: &str) -> Result<(), ReplicateError> {
-    let Some(name) = unknown.first() else {
+/// `unknown`: disks and the flags that name them.
+fn refuse(unknown: &BTreeMap<&str, &str>, vm: &str) -> Result<(), ReplicateError> {
+    let Some((name, flag)) = unknown.first_key_value() else {
         return Ok(());
     };
     Err(ReplicateError::Setup(format!(
-        "--disk {name}=…: machine {vm} has no disk of that name; `ovm-exporter vms show {vm}` names \
+        "{flag} {name}=…: machine {vm} has no disk of that name; `ovm-exporter vms show {vm}` names \
          them"
     )))
 }

@@ -7,6 +7,7 @@ mod options;
 mod report;
 mod shared_state;
 mod turns;
+mod workers;
 
 pub use options::ReplicateOptions;
 
@@ -28,6 +29,7 @@ use turns::Interruption;
 /// that fails is told of, and the next one tries again; but the first has to have a chance.
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
     each_once(&options.disks)?;
+    let workers = options.workers()?;
     let connection = common.connection.resolve()?;
     let mut state: Option<SharedState> = None;
     let mut is_unread = false;
@@ -48,7 +50,7 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
                 },
             };
             let run = options
-                .replication(clients, state, is_first)
+                .replication(clients, state, &workers, is_first)
                 .progress(board::Board::new(common.quiet))
                 .cancelled_by(&cancellation);
             anyhow::Ok(run.run().await?)

@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use super::shared_state::SharedState;
+use super::workers::{WorkerOptions, Workers};
 use super::{SOONEST, neighbours};
 use crate::cli::snapshot::{ConsistencyName, lifetime};
 use crate::cli::words::{compression, placed, refine};
@@ -33,7 +34,8 @@ pub struct ReplicateOptions {
     /// This disk, and others that are named so, and no more.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// The block devices are new and hold zeros only; for the first run alone.
+    /// The block devices, and the volumes of workers, are new and hold zeros only; for the first run
+    /// alone.
     #[arg(long)]
     zeroed: bool,
     /// Files and devices that hold something already, and no replica of this state, may be
@@ -69,6 +71,8 @@ pub struct ReplicateOptions {
     /// Disks at the same time, at most 64.
     #[arg(long, value_name = "COUNT", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64), hide_short_help = true)]
     parallel: Option<usize>,
+    #[command(flatten)]
+    workers: WorkerOptions,
 }
 
 impl ReplicateOptions {
@@ -85,11 +89,31 @@ impl ReplicateOptions {
         Ok(folder.join(format!(".ovm-exporter-{name}.json")))
     }
 
+    /// The disks that are told where to go.
+    pub fn placed_disks(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let here = self.disks.iter().map(|(name, _)| ("--disk", name.as_str()));
+        here.chain(self.workers.disks().map(|name| ("--to-writer", name)))
+    }
+
+    /// The workers that disks go to.
+    ///
+    /// # Errors
+    /// Where a disk goes to two places, or what is needed to speak to a worker is missing.
+    pub fn workers(&self) -> anyhow::Result<Workers> {
+        for name in self.workers.disks() {
+            if self.disks.iter().any(|(other, _)| other == name) {
+                bail!("--disk {name}=… and --to-writer {name}=…: give one of them");
+            }
+        }
+        self.workers.workers()
+    }
+
     /// A run.
     pub fn replication(
         &self,
         clients: Vec<Client>,
         state: SharedState,
+        workers: &Workers,
         is_first: bool,
     ) -> Replication {
         let mut run = Replication::of(&self.vm)
@@ -128,7 +152,11 @@ impl ReplicateOptions {
             declared_zeroed: self.zeroed && is_first,
             discard: self.discard,
         };
+        let workers = workers.clone();
         run.targets(move |disk| {
+            if let Some(volume) = workers.open(&disk.name, how.declared_zeroed)? {
+                return Ok(Some(volume));
+            }
             let path = match (named.get(&disk.name), &folder) {
                 (Some(path), _) => path.clone(),
                 (None, Some(folder)) => folder.join(target::file_name(&disk.name)?),

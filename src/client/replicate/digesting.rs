@@ -106,13 +106,23 @@ async fn digests_from(
     pair: &Pair,
     block: u64,
 ) -> Result<DiskDigests, ClientError> {
+    digests_by(client, pair, ALGORITHM, block).await
+}
+
+/// The same by any algorithm.
+pub(super) async fn digests_by(
+    client: &Client,
+    pair: &Pair,
+    algorithm: Algorithm,
+    block: u64,
+) -> Result<DiskDigests, ClientError> {
     let disk = DiskOf {
         vm: &pair.vm,
         snapshot: pair.snapshot,
         disk: &pair.disk,
     };
-    let found = client.digests(&disk, ALGORITHM, Some(block)).await?;
-    let expected = (ALGORITHM.as_str(), pair.size, Some(block));
+    let found = client.digests(&disk, algorithm, Some(block)).await?;
+    let expected = (algorithm.as_str(), pair.size, Some(block));
     if (found.algorithm.as_str(), found.size, found.block) != expected
         || found.digests.len() as u64 != pair.size.div_ceil(block)
     {
@@ -159,7 +169,7 @@ fn digests_of(
 }
 
 /// Where digests differ. As many on both sides as the disk has blocks.
-fn compare(here: &[String], there: &[String], block: u64, size: u64) -> Vec<Segment> {
+pub(super) fn compare(here: &[String], there: &[String], block: u64, size: u64) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut from = 0;
     for number in 0..here.len().max(there.len()) {

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::digesting::{Differing, Pair, differing};
+use super::checksums::differing_there;
+use super::digesting::{Pair, differing};
 use super::dispenser::Segment;
 use super::job::{Job, Told};
 use super::journal::blocking;
@@ -176,15 +177,20 @@ async fn check(run: &Run, snapshot: Uuid, goal: &Goal) -> Result<Option<bool>, R
     if !run.options.verify {
         return Ok(None);
     }
-    if !goal.facts.readable {
-        return Ok(Some(false));
-    }
     let name = goal.disk.name.as_str();
     run.progress.on(&Event::DiskDigested {
         disk: name,
         is_check: true,
     });
-    let found: Differing = differing(&run.endpoints, &pair(run, snapshot, goal)).await?;
+    let pair = pair(run, snapshot, goal);
+    let found = if goal.facts.readable {
+        differing(&run.endpoints, &pair).await?
+    } else {
+        match differing_there(&run.endpoints, &pair).await? {
+            Some(found) => found,
+            None => return Ok(Some(false)),
+        }
+    };
     let offsets = found.offsets();
     let Some(first) = offsets.first() else {
         return Ok(Some(true));

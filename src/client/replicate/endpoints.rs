@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::backoff::Backoff;
 use super::progress::Progress;
 use super::stop::Stop;
 use super::{Event, ReplicateError};
+use crate::client::backoff::Backoff;
 use crate::client::{Client, ClientError};
 use crate::protocol::delta::DeltaError;
 

@@ -3,6 +3,7 @@ use std::io;
 use uuid::Uuid;
 
 use crate::client::ClientError;
+use crate::client::target::coriolis::is_of_abandoned;
 
 /// Why a run has not come to its end. The state says what the last one to succeed has left, and
 /// what the next one has to do: run again with it once the cause is gone.
@@ -55,8 +56,8 @@ pub enum ReplicateError {
     },
     /// A target holds something that is not this replica's.
     #[error(
-        "{disk}: {target} holds something already, and this replica has never written to it; name \
-         another target, or allow it to be overwritten (--overwrite)"
+        "{disk}: {target} holds something already, or may, and this replica has never written to it; \
+         name another target, or allow it to be overwritten (--overwrite)"
     )]
     Occupied {
         /// The disk.
@@ -86,11 +87,12 @@ pub enum ReplicateError {
         /// What it says: which target, where, what to do.
         source: io::Error,
     },
-    /// The replica is not the snapshot. The next run compares the disk by digests.
+    /// The replica is not the snapshot. The next run compares the disk by digests, or copies it in
+    /// full where its target cannot be read.
     #[error(
         "{disk}: {target} does not hold what snapshot {snapshot} has: {differing} blocks of \
          {block} bytes differ, the first at {first}; the state was not advanced, and the next run \
-         fetches what differs. If that happens again, the target does not keep what is written"
+         fetches what differs, or all of it where the target cannot be read. If that happens again, the target does not keep what is written"
     )]
     Mismatch {
         /// The disk.
@@ -128,6 +130,16 @@ pub enum ReplicateError {
 }
 
 impl ReplicateError {
+    /// A target that has refused because the run was ended is not why it has.
+    pub(super) fn or_cancelled(self) -> ReplicateError {
+        match self {
+            ReplicateError::Target { source, .. } if is_of_abandoned(&source) => {
+                ReplicateError::Cancelled
+            }
+            error => error,
+        }
+    }
+
     /// What a node has answered, or why it did not, where that is the cause.
     #[must_use]
     pub fn client_error(&self) -> Option<&ClientError> {

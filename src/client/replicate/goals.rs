@@ -127,7 +127,7 @@ impl Run {
                     what: (*what).to_owned(),
                 });
             }
-            let is_blank = facts.size == 0 || target.zeroed();
+            let is_blank = (facts.size == 0 && !target.is_opaque()) || target.zeroed();
             let known = state.disks.get(&disk).filter(|known| known.target == name);
             let is_another = known
                 .and_then(|known| known.fingerprint.as_ref())

@@ -48,10 +48,11 @@ pub(super) async fn run(setup: Replication) -> Result<Outcome, ReplicateError> {
     let begun = Instant::now();
     let run = Run::set_up(setup).await?;
     let result = run.go(begun).await;
-    if let Err(error) = &result
-        && !matches!(error, ReplicateError::Cancelled)
-    {
-        run.tidy_up().await;
+    if let Err(error) = &result {
+        abandon(run.targets()).await;
+        if !matches!(error, ReplicateError::Cancelled) {
+            run.tidy_up().await;
+        }
     }
     result
 }
@@ -243,6 +244,7 @@ impl Run {
             }
         }
         let mut watch = Watch::over(&goals);
+        let mut is_ending = false;
         let turns = Arc::new(Semaphore::new(self.options.parallel_disks));
         let mut at_work = JoinSet::new();
         for goal in goals {
@@ -266,6 +268,12 @@ impl Run {
                     watch.look(&self.journal).await;
                     continue;
                 }
+                // What waits for a target, such as for one that does not answer, waits no longer.
+                () = self.stop.stopped(), if !is_ending => {
+                    is_ending = true;
+                    tokio::spawn(abandon(self.targets()));
+                    continue;
+                }
             };
             let Some(done) = done else {
                 break;
@@ -276,6 +284,7 @@ impl Run {
                     outcomes.push(outcome);
                 }
                 Ok(Err(error)) => {
+                    let error = error.or_cancelled();
                     // Those that were stopped for another's sake say nothing.
                     if !matches!(failed, Some(ref known) if !matches!(known, ReplicateError::Cancelled))
                     {
@@ -303,12 +312,27 @@ impl Run {
         Ok(outcomes)
     }
 
+    /// Those that were opened.
+    fn targets(&self) -> Vec<Arc<dyn Target>> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.values().cloned().collect()
+    }
+
     pub(super) fn warn(&self, warning: String) {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }
+}
+
+/// Says that nothing more is written to them, and returns when nothing is.
+async fn abandon(targets: Vec<Arc<dyn Target>>) {
+    let mut at_work = JoinSet::new();
+    for target in targets {
+        at_work.spawn_blocking(move || target.abandon());
+    }
+    at_work.join_all().await;
 }
 
 /// The id of a machine, whichever of its names is given.

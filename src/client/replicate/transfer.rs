@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::task::JoinSet;
 
-use super::backoff::Backoff;
 use super::dispenser::{Dispenser, Next, Segment};
 use super::endpoints::{Endpoint, Endpoints, is_transient};
 use super::job::Job;
@@ -13,6 +12,7 @@ use super::options::Options;
 use super::streaming::{Broken, copy};
 use super::{Event, ReplicateError};
 use crate::client::ClientError;
+use crate::client::backoff::Backoff;
 
 /// Why a disk was not copied to its end.
 #[derive(Debug)]

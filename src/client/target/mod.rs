@@ -5,6 +5,7 @@
 //! | [`RawFile`] | a regular file, kept sparse | holes |
 //! | [`BlockDevice`] | a device that nobody else uses | by the device's own means |
 //! | [`Memory`] | for tests and examples | – |
+//! | [`coriolis`] | a volume of a worker of Coriolis's | are sent, packed |
 //!
 //! [`open`] picks by what lies at a path. Something else (an object store, another program's
 //! format) implements [`Target`].
@@ -24,6 +25,7 @@
 //! ```
 
 mod block_device;
+pub mod coriolis;
 mod failure;
 mod fingerprint;
 mod hardware;
@@ -35,6 +37,7 @@ mod state;
 mod users;
 
 use std::io;
+use std::ops::Range;
 
 pub use block_device::BlockDevice;
 pub use fingerprint::Fingerprint;
@@ -52,7 +55,7 @@ pub use raw_file::RawFile;
 /// that of the kernel's error ([`io::ErrorKind::StorageFull`] and so on), or
 /// [`io::ErrorKind::InvalidInput`] for a range that does not lie inside of the target.
 pub trait Target: Send + Sync {
-    /// Bytes that it can hold now.
+    /// Bytes that it can hold now; 0 where nobody can say.
     ///
     /// # Errors
     /// What keeps it from telling.
@@ -101,6 +104,21 @@ pub trait Target: Send + Sync {
         Err(failure::unreadable(&self.name()))
     }
 
+    /// The SHA-256, hexadecimal, of these of its bytes, made where they lie: of a target that cannot
+    /// be read from here. After a flush. None where nobody can make any, whichever bytes.
+    ///
+    /// # Errors
+    /// What keeps it from being made.
+    fn sha256(&self, range: Range<u64>) -> io::Result<Option<String>> {
+        let _ = range;
+        Ok(None)
+    }
+
+    /// Nothing more is written to it, since the run has failed or was cancelled: what waits may end
+    /// now, with an error. Called at any time, also while it is written to, and more than once;
+    /// returns when nothing of ours writes to it any more.
+    fn abandon(&self) {}
+
     /// Before it is compared with a snapshot: what is read after that comes from where it is kept,
     /// not from a copy in memory, which may tell of writes that were lost.
     ///
@@ -119,6 +137,12 @@ pub trait Target: Send + Sync {
     /// file that was just created is; so is a device whose owner declares it. No longer once
     /// something was written, so ask at the start of a run.
     fn zeroed(&self) -> bool {
+        false
+    }
+
+    /// Whether nobody can tell from here what lies on it. Then a replica that has never written to it
+    /// does so only with its owner's word, as to one that holds something.
+    fn is_opaque(&self) -> bool {
         false
     }
 

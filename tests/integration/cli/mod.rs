@@ -10,3 +10,4 @@ mod misuse;
 mod pictures;
 mod replica;
 mod snapshots;
+mod workers;

@@ -13,3 +13,4 @@ mod proxy;
 mod rounds;
 mod scene;
 mod targets;
+mod workers;

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ..shapes import Json
 from . import inventory, ledger, nodes, schemas
-from .coriolis_side import ProviderError, bases, events_of, open_writer
+from .coriolis_side import ProviderError, bases, events_of, https_writer, open_writer
 from .transfer import Bars, Transfer
 
 __all__ = ["ExportProvider", "ProviderError"]
@@ -124,11 +124,18 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         found = nodes.find(nodes.log_in(connection_info), instance_name)
         inventory.check_disks(found.vm)
         volumes = _volumes(found.vm, volumes_info)
+        # Told before anything is changed, if it cannot be used.
+        wants_native = bool(environment.get("native_writer"))
+        native = {
+            disk: https_writer(target_conn_info, volume) if wants_native else None
+            for disk, volume in volumes.items()
+        }
+        is_native = all(native.values())
         client, *others = found.clients
         replica = ledger.Replica(client, found.vm["id"], list(volumes.values()), incremental)
         said = [disk for disk, volume in volumes.items() if _is_said_to_be_zero(volume)]
         zeroed = said if said and replica.may_trust_zeroed() else []
-        writer = self._writer(target_conn_info, volumes_info)
+        writer: Any = None if is_native else self._writer(target_conn_info, volumes_info)
         run = Transfer(client, found.vm["id"], replica, Bars(events_of(self._event_handler)))
         run.verify = bool(environment.get("verify_disk_integrity"))
 
@@ -136,6 +143,8 @@ class ExportProvider(*bases()):  # type: ignore[misc]
             volume = volumes.get(disk["name"])
             if volume is None:
                 return None
+            if is_native:
+                return native[disk["name"]]
             # The writer for files is the one that goes by a path.
             is_file = target_conn_info.get("backend") == "file_backup_writer"
             path = volume.get("volume_dev", "") if is_file else ""
@@ -153,6 +162,10 @@ class ExportProvider(*bases()):  # type: ignore[misc]
             progress=run.on,
             zeroed=zeroed,
             disks=list(volumes),
+            # By a checksum on the worker. Elsewhere the transfer sees to it.
+            verify=is_native and run.verify,
+            # The volumes are Coriolis's, and for this machine.
+            overwrite=is_native,
             label=replica.label("copying"),
             # One that tells that zeroed volumes were written to must stay.
             expires_in=None if said and replica.is_new else ledger.ABANDONED,

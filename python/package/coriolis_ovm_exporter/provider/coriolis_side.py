@@ -4,7 +4,9 @@ import importlib
 from typing import Any, List, Mapping, Optional, Tuple
 
 from ..errors import ExporterError
+from ..https_writer import HttpsWriter
 from ..shapes import Json
+from ..writers import name_of
 
 #: What the provider is, by the names of Coriolis's releases; those that a release lacks are left out.
 _BASES = (
@@ -45,6 +47,40 @@ def events_of(event_handler: Any) -> Any:
     if module is not None and event_handler is not None:
         return module.EventManager(event_handler)
     return event_handler if hasattr(event_handler, "add_percentage_step") else None
+
+
+def https_writer(connection: Mapping[str, Any], volume: Json) -> Optional[HttpsWriter]:
+    """A writer of ours for a volume, where its worker has the writer over HTTPS; else None."""
+    if connection.get("backend") != "http_backup_writer":
+        return None
+    details = connection.get("connection_details") or {}
+    certificates = details.get("certificates") or {}
+    missing = [key for key in ("ip", "port", "certificates") if not details.get(key)]
+    missing += [key for key in ("ca_crt", "client_crt", "client_key") if not certificates.get(key)]
+    if missing:
+        raise ProviderError(
+            f"what is said of the destination's worker lacks {', '.join(missing)}; switch "
+            "native_writer off, so that Coriolis's own code writes"
+        )
+    disk = volume["disk_id"]
+    if not volume.get("volume_dev"):
+        raise ProviderError(f"{disk}: its volume has no volume_dev, the path of it on the worker")
+    host = str(details["ip"])
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    try:
+        return HttpsWriter(
+            f"https://{host}:{details['port']}",
+            volume["volume_dev"],
+            # As text: it is not for a value from elsewhere to name a file.
+            authority=str(certificates["ca_crt"]).encode(),
+            certificate=str(certificates["client_crt"]).encode(),
+            key=str(certificates["client_key"]).encode(),
+            # The worker is another one in each transfer.
+            name=name_of(disk),
+        )
+    except ValueError as error:
+        raise ProviderError(f"{disk}: {error}") from error
 
 
 def open_writer(connection: Mapping[str, Any], volumes_info: List[Json]) -> Any:

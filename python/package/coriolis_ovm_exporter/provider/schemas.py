@@ -56,6 +56,12 @@ SOURCE_ENVIRONMENT: Json = {
             "default": True,
             "description": "Nodes that see the machine's repositories share the work.",
         },
+        "native_writer": {
+            "type": "boolean",
+            "default": False,
+            "description": "A destination worker with the writer over HTTPS is written to without "
+            "Coriolis's own code, by compiled code and several chunks at a time.",
+        },
         "verify_disk_integrity": {
             "type": "boolean",
             "default": False,

@@ -1,0 +1,71 @@
+"""A volume of a destination worker of Coriolis's, which is written without Python."""
+
+import json
+import os
+from typing import Literal, Optional, Union
+
+from . import _native
+
+#: PEM, or the path of a file with it.
+Pem = Union[str, bytes, "os.PathLike[str]"]
+
+
+class HttpsWriter:
+    """A place for a disk, to be given to ``Client.replicate``.
+
+    Its bytes go to the worker's HTTPS writer, several chunks at a time, over mutual TLS, on threads
+    that Python takes no part in. It cannot be read back, so what lies on a volume nobody can tell: a
+    first run needs the disk's name in ``zeroed``, or ``overwrite``. With ``verify`` the worker makes a
+    checksum.
+
+    :param endpoint: ``https://HOST:5566``
+    :param device: the volume's path on the worker
+    :param authority: who has signed the worker's certificate; nobody else is believed
+    :param certificate: ours
+    :param key: of that certificate
+    :param name: what the state of the replica calls the volume, where the worker is another one in
+        each run; worker and device, unless given
+    :param in_flight: chunks under way at the same time, 1 to 64
+    :param chunk: bytes of a chunk, 64 KiB to 64 MiB
+    :param packing: whether bytes are packed: ``auto`` while they would have to wait anyway
+    :param patience: seconds that a call is made again before the worker is given up
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        device: str,
+        *,
+        authority: Pem,
+        certificate: Pem,
+        key: Pem,
+        name: Optional[str] = None,
+        in_flight: int = 4,
+        chunk: int = 2 << 20,
+        packing: Literal["auto", "always", "never"] = "auto",
+        patience: float = 120.0,
+    ) -> None:
+        self.endpoint = endpoint
+        self.device = device
+        options = {
+            "name": name,
+            "in_flight": in_flight,
+            "chunk": chunk,
+            "packing": packing,
+            "patience": patience,
+        }
+        self._native = _native.HttpsWriter(
+            endpoint, device, _pem(authority), _pem(certificate), _pem(key), json.dumps(options)
+        )
+
+    def __repr__(self) -> str:
+        return f"HttpsWriter({self.endpoint!r}, {self.device!r})"
+
+
+def _pem(given: Pem) -> bytes:
+    if isinstance(given, bytes):
+        return given
+    if isinstance(given, str) and "-----BEGIN" in given:
+        return given.encode()
+    with open(given, "rb") as file:
+        return file.read()

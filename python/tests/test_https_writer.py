@@ -1,0 +1,216 @@
+"""A replica on a worker of Coriolis's that is written without Python: by a client, and by the provider."""
+
+import os
+import subprocess
+
+import pytest
+from coriolis.providers.backup_writers import faults
+from coriolis_ovm_exporter import HttpsWriter, ReplicationError
+from coriolis_ovm_exporter.provider import ProviderError
+from test_provider import Transfer
+from worker import Worker
+
+
+@pytest.fixture
+def worker(tmp_path):
+    worker = Worker(tmp_path / "worker")
+    yield worker
+    worker.close()
+
+
+class DirectTransfer(Transfer):
+    """A transfer of Coriolis's whose bytes do not pass its own writers."""
+
+    def __init__(self, worker, *rest):
+        super().__init__(*rest)
+        self.worker = worker
+        self.target = worker.connection()
+        self.environment = {"native_writer": True, "verify_disk_integrity": True}
+
+    def run(self, keep=True):
+        self.worker.written = 0
+        self.worker.calls.clear()
+        try:
+            return super().run(keep)
+        finally:
+            assert not self.worker.held and not self.worker.jobs
+            # Coriolis's code had no part in it.
+            assert faults.written == 0
+
+    def check(self):
+        super().check()
+        assert self.worker.calls.count("checksumJob") >= len(self.volumes_info)
+
+
+@pytest.fixture
+def transfer(worker, node, client, machine, tmp_path):
+    faults.clear()
+    yield DirectTransfer(worker, node, client, machine, tmp_path)
+    faults.clear()
+
+
+def test_a_transfer_from_its_first_run_to_one_without_base(transfer):
+    worker = transfer.worker
+    transfer.run()
+    transfer.check()
+    # Zeroed volumes get no zeros.
+    assert 0 < worker.written < transfer.size
+    assert {percent for _, percent in transfer.told} > {100}
+    # Writes, punches, growth.
+    for _ in range(3):
+        transfer.machine.work()
+        transfer.run()
+        transfer.check()
+        assert 0 < worker.written < transfer.size // 4
+
+    # Interrupted: the worker refuses in the middle, for good.
+    transfer.machine.work()
+    worker.fault = lambda call, worker: 507 if call == "write" and worker.written else None
+    with pytest.raises(ReplicationError, match="507.*as the test wants it") as raised:
+        transfer.run()
+    assert raised.value.disk in transfer.machine.disks
+    assert worker.written > 0
+    assert transfer.labels() == ["coriolis ID copying", "coriolis ID leaving"]
+    worker.fault = lambda call, worker: None
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert worker.written < transfer.size // 4
+    assert transfer.labels() == ["coriolis ID holds"]
+
+    # The base is deleted: everything, zeros too, since nobody can tell what the volumes hold.
+    transfer.client.delete_all_snapshots(transfer.machine.id)
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert worker.written == transfer.size
+
+
+def test_what_passes_is_tried_again(transfer):
+    worker = transfer.worker
+    left = {"acquire": 1, "write": 3, "release": 1, "checksumJob": 1}
+
+    def fault(call, worker):
+        if left.get(call, 0):
+            left[call] -= 1
+            return "cut" if left[call] == 1 else 500
+        return None
+
+    worker.fault = fault
+    transfer.run()
+    transfer.check()
+    assert set(left.values()) == {0}
+
+
+def test_a_checksum_that_differs_is_not_believed(transfer):
+    transfer.run()
+    transfer.machine.work()
+    transfer.worker.corrupt = True
+    with pytest.raises(ReplicationError, match="does not hold what snapshot .* the first at") as it:
+        transfer.run()
+    assert it.value.disk in transfer.machine.disks
+    assert transfer.labels() == ["coriolis ID copying", "coriolis ID wrong"]
+    transfer.worker.corrupt = False
+    transfer.run()
+    transfer.check()
+    assert transfer.worker.written == transfer.size
+
+
+def test_volumes_are_not_zero_after_a_first_run_that_broke_off(transfer):
+    transfer.worker.fault = lambda call, worker: 507 if call == "write" and worker.written else None
+    with pytest.raises(ReplicationError, match="507"):
+        transfer.run()
+    transfer.worker.fault = lambda call, worker: None
+    transfer.run()
+    assert transfer.worker.written == transfer.size
+    [left] = [e for e in transfer.client.get_all_snapshots() if e["label"].endswith("copying")]
+    transfer.client.delete_snapshot(transfer.machine.id, left["id"])
+    transfer.check()
+
+
+def test_a_ctrl_c_while_the_worker_does_not_answer(transfer):
+    transfer.run()
+    transfer.machine.work()
+
+    def fault(call, worker):
+        if call != "write":
+            return None
+        worker.fault = lambda call, worker: 503 if call == "write" else None
+        os.kill(os.getpid(), 2)
+        return 503
+
+    transfer.worker.fault = fault
+    with pytest.raises(KeyboardInterrupt):
+        transfer.run()
+    transfer.worker.fault = lambda call, worker: None
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert transfer.worker.written < transfer.size // 4
+
+
+def test_a_worker_that_is_told_of_wrongly(transfer):
+    details = transfer.target["connection_details"]
+    for wrong, said in (
+        ({**details, "certificates": {"ca_crt": "x"}}, "lacks client_crt, client_key"),
+        ({}, "lacks ip, port, certificates"),
+        ({**details, "certificates": {**details["certificates"], "client_key": "x"}}, "our key"),
+    ):
+        transfer.target = {"backend": "http_backup_writer", "connection_details": wrong}
+        with pytest.raises(ProviderError, match=said):
+            transfer.run()
+
+
+def test_a_clients_replica_on_a_worker(worker, client, machine, tmp_path):
+    certificates = {
+        "authority": worker.keys / "ca.pem",
+        "certificate": (worker.keys / "client.pem").read_bytes(),
+        "key": (worker.keys / "client.key").read_text(),
+    }
+    writers = {}
+    for name, disk in machine.disks.items():
+        volume = tmp_path / name
+        volume.touch()
+        os.truncate(volume, disk.stat().st_size + (8 << 20))
+        writers[name] = HttpsWriter(worker.endpoint, str(volume), **certificates, in_flight=2)
+    state = {}
+    # Nobody has said what lies there.
+    with pytest.raises(ReplicationError, match="or may, and this replica has never written"):
+        client.replicate(machine.id, writers, state)
+    assert worker.written == 0
+    for how in ("full", "incremental"):
+        zeroed = list(machine.disks) if how == "full" else ()
+        outcome = client.replicate(machine.id, writers, state, zeroed=zeroed, verify=True)
+        assert [disk["how"] for disk in outcome["disks"]] == [how] * 2
+        assert [disk["checked"] for disk in outcome["disks"]] == [True] * 2
+        for name, disk in machine.disks.items():
+            done = subprocess.run(
+                ["cmp", "--bytes", str(disk.stat().st_size), str(disk), str(tmp_path / name)]
+            )
+            assert done.returncode == 0
+        machine.work()
+    shown = repr(next(iter(writers.values())))
+    assert worker.endpoint in shown and "PRIVATE" not in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"endpoint": "http://worker"}, "https://HOST:5566"),
+        ({"authority": b"nothing"}, "authority"),
+        ({"key": b"nothing"}, "our key"),
+        ({"packing": "xz"}, "auto, always, never"),
+        ({"patience": -1.0}, "negative"),
+    ],
+)
+def test_what_cannot_be_used_is_said_at_once(worker, change, said):
+    good = {
+        "endpoint": "https://worker",
+        "device": "/dev/vdb",
+        "authority": worker.keys / "ca.pem",
+        "certificate": worker.keys / "client.pem",
+        "key": worker.keys / "client.key",
+    }
+    HttpsWriter(**good)
+    with pytest.raises(ValueError, match=said):
+        HttpsWriter(**{**good, **change})

@@ -1,0 +1,281 @@
+//! Whole runs to a worker of Coriolis's: two disks, one after the other what may go wrong.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coriolis_ovm_exporter::client::replicate::{
+    Cancellation, Event, How, Outcome, ReplicateError, Replication, StateFile,
+};
+use coriolis_ovm_exporter::client::target::coriolis::{HttpsWriter, WriterOptions};
+use tempfile::TempDir;
+
+use super::super::comparison::guest::Guest;
+use super::super::comparison::seed::Seed;
+use super::super::coriolis::worker::{Asked, Fault, Worker};
+use super::super::streams::scene::assert_same;
+use super::super::support::counts::count;
+use super::super::support::node::Kind;
+use super::scene::{MIB, Scene, VM};
+
+const NAMES: [&str; 2] = ["a.img", "b.img"];
+/// What a volume has more than its disk will ever have.
+const MORE: u64 = 64 * MIB;
+
+struct Transfer {
+    scene: Scene,
+    worker: Worker,
+    guests: Vec<Guest>,
+    _folder: TempDir,
+}
+
+fn device(name: &str) -> String {
+    format!("/dev/disk/by-id/{name}")
+}
+
+impl Transfer {
+    /// Volumes that are new: all zeros, and larger than their disks.
+    async fn set(seed: Seed) -> Transfer {
+        let mut random = seed.random();
+        let scene = Scene::set(&NAMES).await;
+        let mut guest = |disk: &std::path::PathBuf| {
+            let seed = Seed(rand::RngExt::random(&mut random));
+            Guest::new(Kind::Xfs, disk.clone(), seed.random())
+        };
+        let guests: Vec<Guest> = scene.disks.iter().map(&mut guest).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let worker = Worker::start(folder.path()).await;
+        for (name, disk) in NAMES.iter().zip(&scene.disks) {
+            worker.attach(&device(name), b"");
+            let file = fs::File::options()
+                .write(true)
+                .open(worker.file(&device(name)));
+            let size = fs::metadata(disk).unwrap().len() + MORE;
+            file.unwrap().set_len(size).unwrap();
+        }
+        Transfer {
+            scene,
+            worker,
+            guests,
+            _folder: folder,
+        }
+    }
+
+    fn work(&mut self) {
+        for guest in &mut self.guests {
+            guest.work(None);
+        }
+    }
+
+    fn replication(&self, declared_zeroed: bool) -> Replication {
+        let worker = self.worker.connect();
+        Replication::of(VM)
+            .from(self.scene.client.clone())
+            .state(StateFile::open(self.scene.state_path()).unwrap())
+            .targets(move |disk| {
+                let options = WriterOptions {
+                    declared_zeroed,
+                    chunk: 256 << 10,
+                    patience: Duration::from_secs(5),
+                    ..WriterOptions::default()
+                };
+                let writer = HttpsWriter::to(&worker, &device(&disk.name), options);
+                Ok(Some(Arc::new(writer)))
+            })
+            .least_segment(MIB)
+            .verified()
+    }
+
+    async fn run(&self) -> Outcome {
+        let outcome = self.replication(false).run().await.unwrap();
+        self.check(&outcome).await;
+        outcome
+    }
+
+    /// The volumes are the snapshot's disks, by their bytes and by checksum; nobody holds them.
+    async fn check(&self, outcome: &Outcome) {
+        let client = &self.scene.client;
+        let snapshot = client.snapshot(VM, outcome.snapshot, None).await.unwrap();
+        for disk in &snapshot.disks {
+            let volume = self.worker.bytes(&device(&disk.name));
+            let truth = fs::read(&disk.path).unwrap();
+            assert_same(&volume[..truth.len()], &truth, &disk.name);
+        }
+        for disk in &outcome.disks {
+            assert_eq!(disk.checked, Some(true), "{disk:?}");
+        }
+        assert_eq!(self.scene.snapshots().await, [outcome.snapshot]);
+        assert_eq!(self.worker.held(), [""; 0]);
+        assert_eq!(self.worker.jobs(), 0);
+    }
+
+    fn written(&self) -> u64 {
+        let asked = self.worker.asked();
+        let writes = asked.iter().filter(|asked| asked.what == "write");
+        writes.map(|asked| asked.length as u64).sum()
+    }
+
+    fn size(&self) -> u64 {
+        let sizes = self
+            .scene
+            .disks
+            .iter()
+            .map(|disk| fs::metadata(disk).unwrap().len());
+        sizes.sum()
+    }
+}
+
+fn hows(outcome: &Outcome) -> Vec<How> {
+    outcome.disks.iter().map(|disk| disk.how).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_on_a_worker_follows_its_guest() {
+    let seed = Seed::choose();
+    println!("seed {}", seed.0);
+    let mut transfer = Transfer::set(seed).await;
+    // Nobody has said that the volumes may be written to.
+    let error = transfer.replication(false).run().await.unwrap_err();
+    assert!(matches!(error, ReplicateError::Occupied { .. }), "{error}");
+    assert_eq!(transfer.written(), 0);
+
+    let first = transfer.replication(true).run().await.unwrap();
+    transfer.check(&first).await;
+    assert_eq!(hows(&first), [How::Full, How::Full]);
+    assert_eq!(first.disks.iter().map(|disk| disk.zeros).sum::<u64>(), 0);
+    assert!(transfer.written() < transfer.size());
+    for _ in 0..count(3, 50) {
+        transfer.work();
+        let outcome = transfer.run().await;
+        assert_eq!(hows(&outcome), [How::Incremental; 2]);
+        let sent: u64 = outcome
+            .disks
+            .iter()
+            .map(|disk| disk.data + disk.zeros)
+            .sum();
+        assert_eq!(transfer.written(), sent);
+    }
+
+    // The base goes: it cannot be compared here, so all of it is sent, zeros too.
+    transfer.work();
+    transfer
+        .scene
+        .delete(transfer.scene.state().base.unwrap())
+        .await;
+    let outcome = transfer.run().await;
+    assert_eq!(hows(&outcome), [How::Full; 2]);
+    assert_eq!(transfer.written(), transfer.size());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_broke_off_is_finished_by_the_next() {
+    let seed = Seed::choose();
+    println!("seed {}", seed.0);
+    let mut transfer = Transfer::set(seed).await;
+    let base = transfer.replication(true).run().await.unwrap().snapshot;
+
+    // The worker refuses for good, in the middle of one disk.
+    transfer.work();
+    transfer.worker.plan(|asked: &Asked| {
+        let is_it = asked.what == "write" && asked.device.ends_with("b.img");
+        is_it.then_some(Fault::Refuse(507))
+    });
+    let begun = std::time::Instant::now();
+    let error = transfer.replication(false).run().await.unwrap_err();
+    println!("{error}, after {:?}", begun.elapsed());
+    let text = error.to_string();
+    for word in ["b.img", "write", "507", "told to"] {
+        assert!(text.contains(word), "no {word} in: {text}");
+    }
+    assert_eq!(transfer.scene.state().base, Some(base));
+    assert_eq!(transfer.worker.held(), [""; 0]);
+    transfer.worker.mend();
+    transfer.work();
+    let outcome = transfer.run().await;
+    assert!(outcome.finished.is_some());
+    assert_eq!(hows(&outcome), [How::Incremental; 2]);
+
+    // Cancelled while the worker hangs: it ends soon, and lets go of the volumes.
+    transfer.work();
+    transfer
+        .worker
+        .plan(|asked| (asked.what == "write").then_some(Fault::Refuse(503)));
+    let cancellation = Cancellation::new();
+    let cancel = cancellation.clone();
+    let error = transfer
+        .replication(false)
+        .cancelled_by(&cancellation)
+        .progress(move |event: &Event<'_>| {
+            if matches!(event, Event::DiskAdvanced { written, .. } if *written > 0) {
+                cancel.cancel();
+            }
+        })
+        .run()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ReplicateError::Cancelled), "{error}");
+    assert_eq!(transfer.worker.held(), [""; 0]);
+    transfer.worker.mend();
+    let outcome = transfer.run().await;
+    assert!(outcome.finished.is_some());
+
+    // A release that fails: what was written may not be there.
+    transfer.work();
+    transfer
+        .worker
+        .plan(|asked| (asked.what == "release").then_some(Fault::Refuse(403)));
+    let base = transfer.scene.state().base;
+    let error = transfer.replication(false).run().await.unwrap_err();
+    assert!(error.to_string().contains("release"), "{error}");
+    assert_eq!(transfer.scene.state().base, base);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checksum_that_differs_is_told_with_its_place() {
+    let seed = Seed::choose();
+    println!("seed {}", seed.0);
+    let transfer = Transfer::set(seed).await;
+    let first = transfer.replication(true).run().await.unwrap();
+    transfer.check(&first).await;
+    // The volume loses a byte, behind the first part that is compared.
+    let at = 3 * MIB + 5;
+    transfer.scene.write(1, 4096, &[7; 4096]);
+    let mut bytes = transfer.worker.bytes(&device("b.img"));
+    bytes[usize::try_from(at).unwrap()] ^= 1;
+    fs::write(transfer.worker.file(&device("b.img")), bytes).unwrap();
+    let error = transfer.replication(false).run().await.unwrap_err();
+    println!("{error}");
+    let ReplicateError::Mismatch {
+        disk,
+        differing,
+        block,
+        first: place,
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((disk.as_str(), *differing), ("b.img", 1));
+    assert!((*place..place + block).contains(&at), "{error}");
+    assert_eq!(transfer.scene.state().base, Some(first.snapshot));
+    assert_eq!(
+        (transfer.worker.held(), transfer.worker.jobs()),
+        (vec![], 0)
+    );
+    // Nobody can say what else is wrong there.
+    transfer.worker.asked();
+    let outcome = transfer.run().await;
+    let hows: Vec<How> = outcome.finished_disks.iter().map(|disk| disk.how).collect();
+    assert_eq!(hows, [How::Incremental, How::Full]);
+
+    // Bytes that are damaged on their way.
+    transfer.scene.write(0, 8192, &[9; 4096]);
+    transfer.worker.corrupt();
+    let error = transfer.replication(false).run().await.unwrap_err();
+    assert!(
+        matches!(error, ReplicateError::Mismatch { ref disk, .. } if disk == "a.img"),
+        "{error}"
+    );
+    transfer.worker.mend();
+    transfer.run().await;
+}
