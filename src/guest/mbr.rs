@@ -1,6 +1,6 @@
 //! The partition table of BIOS machines, with the chain of its logical partitions.
 //!
-//! `mbrman` follows that chain for as long as it goes, which a hostile one does for ever.
+//! `mbrman` follows that chain without a limit to its length.
 
 use super::Table;
 use super::bytes::{has, le32};
