@@ -164,6 +164,9 @@ mod tests {
         before_snapshot = ["/x"]
         after_snapshot = ["/x"]
         command_timeout = "1s"
+        [metrics]
+        bind = "127.0.0.1:1"
+        token_file = "/x"
     "#;
 
     fn sorted(changes: &[Change]) -> Vec<&str> {
