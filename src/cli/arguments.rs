@@ -68,7 +68,7 @@ pub enum Command {
     /// A picture of a snapshot's disks: what is allocated, what changed, what is zero.
     Map(MapOptions),
     /// Keep a replica of a machine's disks: a snapshot, what changed since the last run, again.
-    Replicate(ReplicateOptions),
+    Replicate(Box<ReplicateOptions>),
     /// Compare a replica with its snapshot, by digests. Exit code 1 where they differ.
     Verify(VerifyOptions),
     /// Print completions for a shell.

@@ -72,7 +72,7 @@ pub(super) fn meaning(code: i32) -> &'static str {
     match code {
         2 | 4 | 12 | 13 => "a message was damaged, or is larger than it takes",
         3 => "it cannot open the device: see that it is attached",
-        6 | 7 | 8 => "it cannot write to the device",
+        6..=8 => "it cannot write to the device",
         9 => "it has not got the memory",
         15 => "a write goes past the end of the device: the volume is too small",
         126 | 127 => "it is not there, or may not be run",

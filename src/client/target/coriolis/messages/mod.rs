@@ -76,11 +76,18 @@ impl fmt::Debug for MessageWriter {
 /// What one thread at a time does.
 struct Work {
     gathering: Gathering,
-    /// Where messages go, and what tells how it has ended; where something was sent since the last
-    /// flush.
-    conversation: Option<(UnboundedSender<Vec<u8>>, Receiver<io::Result<()>>)>,
+    /// Where something was sent since the last flush.
+    conversation: Option<Conversation>,
     /// Of the next message.
     number: u32,
+}
+
+/// One way to the worker, while it is used.
+struct Conversation {
+    /// Where messages go.
+    messages: UnboundedSender<Vec<u8>>,
+    /// How it has ended.
+    result: Receiver<io::Result<()>>,
 }
 
 impl MessageWriter {
@@ -146,10 +153,13 @@ impl MessageWriter {
                 let _ = ended.send(done);
             });
             work.number = 0;
-            work.conversation = Some((sender, result));
+            work.conversation = Some(Conversation {
+                messages: sender,
+                result,
+            });
         }
         match &work.conversation {
-            Some((sender, _)) => Ok(sender),
+            Some(open) => Ok(&open.messages),
             None => Err(io::Error::other("there is no stream")),
         }
     }
@@ -205,7 +215,11 @@ impl MessageWriter {
         let rest = work.gathering.take_all();
         self.send_all(&mut work, rest)?;
         self.line.ending.check()?;
-        let Some((sender, result)) = work.conversation.take() else {
+        let Some(Conversation {
+            messages: sender,
+            result,
+        }) = work.conversation.take()
+        else {
             return Ok(());
         };
         self.line.close(work.number)?;
@@ -268,9 +282,9 @@ impl Target for MessageWriter {
     fn abandon(&self) {
         self.line.abandon(&self.name);
         let conversation = self.work().conversation.take();
-        if let Some((sender, result)) = conversation {
+        if let Some(Conversation { messages, result }) = conversation {
             // What was sent may arrive; the end of its input is the end of the other side.
-            drop(sender);
+            drop(messages);
             let _ = result.recv();
         }
     }
