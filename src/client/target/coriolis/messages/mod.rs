@@ -1,7 +1,7 @@
 //! The SSH writer's messages.
 //!
-//! The thread that writes packs messages and puts them on a [line](line), on which a few are under way;
-//! a [conversation](conversation) on threads of the writer's own sends them and hears their
+//! The thread that writes packs messages and puts them on a line, on which a few are under way; a
+//! conversation on threads of the writer's own sends them and hears their
 //! acknowledgements. They are written in the order in which they are sent, and none is sent twice:
 //! where the stream breaks nobody knows what has arrived, and the run ends.
 
