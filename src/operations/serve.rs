@@ -268,6 +268,7 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         metrics_token: config.metrics.token_file.clone(),
         look: Arc::new(Semaphore::new(1)),
         connections: OnceLock::new(),
+        openapi: OnceLock::new(),
         node_name,
     })
 }

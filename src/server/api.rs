@@ -50,7 +50,7 @@ pub fn openapi_document() -> String {
 }
 
 async fn unknown_path(request: Request) -> ApiError {
-    ApiError::NotFound(format!("there is nothing at {}", request.uri().path()))
+    ApiError::nothing_at(request.uri())
 }
 
 async fn wrong_method() -> ApiError {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
+use super::activity::metered::Ending;
 use super::error::ApiError;
 use super::pace::{self, Pace};
 use crate::protocol::ErrorBody;
@@ -26,6 +27,8 @@ pub(super) struct DeltaBody {
     yields: bool,
     /// Where packing is chosen as it goes.
     choice: Option<Choice>,
+    /// The last frame says that it could not go on.
+    has_failed: bool,
     /// Named in an error.
     request_id: Option<String>,
 }
@@ -66,6 +69,7 @@ impl DeltaBody {
             next: Next::Here(Box::new(delta)),
             yields: false,
             choice: None,
+            has_failed: false,
             request_id: None,
         }
     }
@@ -99,7 +103,8 @@ impl DeltaBody {
     }
 
     /// The status line is gone: the stream itself says what is wrong, or breaks off.
-    fn give_up(&self, mut delta: Box<Delta>, error: SnapshotError) -> io::Result<Bytes> {
+    fn give_up(&mut self, mut delta: Box<Delta>, error: SnapshotError) -> io::Result<Bytes> {
+        self.has_failed = true;
         let error = ApiError::from(error);
         tracing::error!("a delta cannot go on: {error}");
         delta
@@ -132,6 +137,12 @@ impl Choice {
             missed: ready.saturating_duration_since(asked),
         });
         (self.taken, self.sent) = (now, sent);
+    }
+}
+
+impl Ending for DeltaBody {
+    fn has_failed(&self) -> bool {
+        self.has_failed
     }
 }
 

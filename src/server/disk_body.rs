@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
+use super::activity::metered::Ending;
 use crate::extents::Span;
 use crate::snapshots::Share;
 use crate::sys::uncached::UncachedFile;
@@ -126,6 +127,9 @@ impl DiskBody {
         }
     }
 }
+
+/// Where it cannot go on, it breaks off.
+impl Ending for DiskBody {}
 
 impl Stream for DiskBody {
     type Item = io::Result<Bytes>;

@@ -1,10 +1,11 @@
 //! From an error to an answer: one exhaustive match.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body_limit::BodyError;
+use super::request_id::shortened;
 use crate::protocol::ErrorBody;
 use crate::snapshots::SnapshotError;
 
@@ -56,6 +57,11 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// For a path that is none of ours.
+    pub(super) fn nothing_at(uri: &Uri) -> ApiError {
+        ApiError::NotFound(format!("there is nothing at {}", shortened(uri.path())))
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,

@@ -19,7 +19,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Ids<T> 
         Path::from_request_parts(parts, state)
             .await
             .map(|Path(ids)| Ids(ids))
-            .map_err(|_| ApiError::NotFound(format!("there is nothing at {}", parts.uri.path())))
+            .map_err(|_| ApiError::nothing_at(&parts.uri))
     }
 }
 

@@ -19,6 +19,8 @@ use crate::protocol::ErrorBody;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a client.
 const MAX_LENGTH: usize = 64;
+/// Letters of a path; those of ours, with all their ids, are shorter.
+const MAX_PATH: usize = 300;
 
 /// The id, for handlers.
 #[derive(Debug, Clone)]
@@ -42,7 +44,7 @@ pub(super) async fn assign(mut request: Request, next: Next) -> Response {
         request_id = id,
         peer,
         method = %request.method(),
-        path = request.uri().path(),
+        path = shortened(request.uri().path()),
     );
     request.extensions_mut().insert(RequestId(id.clone()));
     let begun = std::time::Instant::now();
@@ -68,6 +70,15 @@ pub(super) async fn assign(mut request: Request, next: Next) -> Response {
         true => body,
         false => Body::new(Spanned { body, span }),
     })
+}
+
+/// As much of a path as stands in logs and errors: a stranger can send one of 32 KiB, and logs are
+/// rotated by their size.
+pub(super) fn shortened(path: &str) -> &str {
+    match path.char_indices().nth(MAX_PATH) {
+        Some((end, _)) => &path[..end],
+        None => path,
+    }
 }
 
 /// A client's id goes into the log: letters, digits and `-_.` only.
@@ -105,5 +116,18 @@ impl HttpBody for Spanned {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cut_where_a_letter_ends() {
+        assert_eq!(shortened("/api/v1/vms"), "/api/v1/vms");
+        let long = "ä".repeat(32_000);
+        assert_eq!(shortened(&long).chars().count(), MAX_PATH);
+        assert_eq!(shortened(&long[..2 * MAX_PATH]).len(), 2 * MAX_PATH);
     }
 }

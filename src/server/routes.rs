@@ -1,11 +1,13 @@
 //! The whole interface as a table: the first generation's routes, and ours.
 
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::openapi::{Answer, Header, Operation, Parameter, RETRY_AFTER};
 use super::route::Route;
+use super::state::Shared;
 use super::{
     activity, all_snapshots, delta, digests, disks, health, login, metrics, node, query, ranges,
 };
@@ -260,9 +262,10 @@ fn disk() -> Vec<Route> {
     ]
 }
 
-/// `GET /api/v1/openapi.json`. Made anew each time: whoever asks for it asks once.
-async fn document() -> Response {
-    let mut response = super::openapi_document().into_response();
+/// `GET /api/v1/openapi.json`. Made once: nobody needs a token for it.
+async fn document(State(app): State<Shared>) -> Response {
+    let made = app.openapi.get_or_init(|| super::openapi_document().into());
+    let mut response = made.clone().into_response();
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),

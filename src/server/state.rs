@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::activity::Activities;
@@ -52,6 +53,8 @@ pub struct App {
     pub look: Arc<Semaphore>,
     /// The connections that it serves, once it listens.
     pub connections: OnceLock<Arc<ConnectionRegistry>>,
+    /// The interface's description, once somebody has asked for it.
+    pub openapi: OnceLock<Bytes>,
     /// Host name.
     pub node_name: String,
 }

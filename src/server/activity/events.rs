@@ -24,11 +24,14 @@ pub(in crate::server) async fn stream(
     Parameters(query): Parameters<EventsQuery>,
 ) -> Result<Response, ApiError> {
     let follow = query.follow()?;
-    let mut watch = Watch::begin(&app.activities).ok_or(ApiError::TooManyWatchers)?;
     if !follow {
-        let now = watch.first().into_iter().map(|news| event(&news));
-        return Ok(Sse::new(stream::iter(now.map(Ok::<_, Infallible>))).into_response());
+        let now = Watch::once(&app.activities);
+        let now = now
+            .into_iter()
+            .map(|news| Ok::<_, Infallible>(event(&news)));
+        return Ok(Sse::new(stream::iter(now)).into_response());
     }
+    let watch = Watch::begin(&app.activities).ok_or(ApiError::TooManyWatchers)?;
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events(app, watch))
         .keep_alive(keep_alive)

@@ -40,14 +40,25 @@ pub(super) struct Watch {
     /// Seen and not yet told. Filled only when it is empty.
     news: VecDeque<News>,
     looked: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Watch {
     /// None where all places are taken.
     pub(super) fn begin(activities: &Arc<Activities>) -> Option<Watch> {
         let place = activities.places.clone().try_acquire_owned().ok()?;
-        Some(Watch {
+        Some(Watch::at(activities, Some(place)))
+    }
+
+    /// What is running now, and nothing else. Takes no place.
+    pub(super) fn once(activities: &Arc<Activities>) -> VecDeque<News> {
+        let mut watch = Watch::at(activities, None);
+        watch.look();
+        watch.news
+    }
+
+    fn at(activities: &Arc<Activities>, place: Option<OwnedSemaphorePermit>) -> Watch {
+        Watch {
             activities: activities.clone(),
             changed: activities.changed.subscribe(),
             told: HashMap::new(),
@@ -55,13 +66,7 @@ impl Watch {
             news: VecDeque::new(),
             looked: false,
             _place: place,
-        })
-    }
-
-    /// What is running now, and nothing else.
-    pub(super) fn first(&mut self) -> VecDeque<News> {
-        self.look();
-        std::mem::take(&mut self.news)
+        }
     }
 
     /// What there is to tell next; waits for it.
