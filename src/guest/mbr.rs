@@ -13,7 +13,7 @@ pub(super) const EFI_SYSTEM: &str = "ef";
 /// The type that says: there is a GUID partition table.
 const PROTECTIVE: u8 = 0xee;
 /// Linux counts no further.
-const MOST_LOGICAL: u32 = 60;
+const MOST_LOGICAL: usize = 60;
 
 /// Whether a partition of this type holds logical ones.
 pub(super) fn is_extended(kind: &str) -> bool {
@@ -98,7 +98,8 @@ fn follow(peek: &mut Peek<'_>, extended: Entry, partitions: &mut Vec<Partition>)
             return;
         }
         seen.push(at);
-        if number - 4 > MOST_LOGICAL {
+        // Links without a partition count too.
+        if seen.len() > MOST_LOGICAL {
             peek.note(format!(
                 "more than {MOST_LOGICAL} logical partitions: the rest is left out"
             ));

@@ -112,6 +112,11 @@ fn firmware(found: &DiskContents, peek: &mut Peek<'_>) -> Option<Firmware> {
     }
 }
 
+/// UUIDs of which it is said that they are there more than once.
+const MOST_DOUBLES: usize = 32;
+/// Places that are named for one of them.
+const MOST_PLACES: usize = 16;
+
 /// What concerns several disks: file systems that cannot be told apart.
 #[must_use]
 pub fn doubles<'d>(disks: impl Iterator<Item = (&'d str, &'d DiskContents)>) -> Vec<String> {
@@ -140,7 +145,13 @@ pub fn doubles<'d>(disks: impl Iterator<Item = (&'d str, &'d DiskContents)>) -> 
     places
         .into_iter()
         .filter(|(_, places)| places.len() > 1)
-        .map(|(uuid, places)| {
+        .take(MOST_DOUBLES)
+        .map(|(uuid, mut places)| {
+            let more = places.len().saturating_sub(MOST_PLACES);
+            places.truncate(MOST_PLACES);
+            if more > 0 {
+                places.push(format!("{more} more"));
+            }
             let places = places.join(", ");
             format!("the same UUID more than once, {uuid}: {places}; mounting by UUID takes either")
         })

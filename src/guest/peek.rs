@@ -67,7 +67,8 @@ impl<'s> Peek<'s> {
         if end > self.size {
             return None;
         }
-        let cost = (length as u64).next_multiple_of(BLOCK);
+        // Whole blocks are read.
+        let cost = (at % BLOCK + length as u64).next_multiple_of(BLOCK);
         if self.spent + cost > MOST {
             if !self.refused {
                 self.refused = true;

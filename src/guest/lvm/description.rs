@@ -41,20 +41,22 @@ pub(super) struct Segment {
 }
 
 const SECTOR: u64 = 512;
+/// Letters of a name (`NAME_LEN` of LVM2, with its end).
+const LONGEST: usize = 127;
 
 /// Reads a description; none where it is not one.
 pub(super) fn read(text: &str) -> Option<Group> {
     let mut words = Words { rest: text };
     let top = section(&mut words, 0)?;
     let (name, group) = top.sections().next()?;
-    let uuid = |section: &Section| section.text("id").map(str::to_owned);
+    let uuid = |section: &Section| section.text("id").and_then(word);
     let physical = group
         .section("physical_volumes")
         .map_or(Some(Vec::new()), |all| {
             all.sections()
                 .map(|(name, one)| {
                     Some(Physical {
-                        name: name.to_owned(),
+                        name: word(name)?,
                         uuid: uuid(one)?,
                         begins: one.number("pe_start")?.checked_mul(SECTOR)?,
                     })
@@ -68,7 +70,7 @@ pub(super) fn read(text: &str) -> Option<Group> {
                 .map(|(name, one)| {
                     let segments = one.sections().map(|(_, segment)| segment);
                     Some(Volume {
-                        name: name.to_owned(),
+                        name: word(name)?,
                         uuid: uuid(one)?,
                         extents: segments
                             .filter_map(|segment| segment.number("extent_count"))
@@ -79,12 +81,20 @@ pub(super) fn read(text: &str) -> Option<Group> {
                 .collect()
         })?;
     Some(Group {
-        name: name.to_owned(),
+        name: word(name)?,
         uuid: uuid(group)?,
         extent: group.number("extent_size")?.checked_mul(SECTOR)?,
         physical,
         volumes,
     })
+}
+
+/// A name or an id as LVM itself allows it (lvm(8), "Valid names"): no more than that goes into a
+/// report, whatever the guest wrote.
+fn word(text: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+_.-".contains(&byte);
+    let is_word = (1..=LONGEST).contains(&text.len()) && text.bytes().all(plain);
+    is_word.then(|| text.to_owned())
 }
 
 /// A first segment that is one piece of one physical volume.
@@ -283,6 +293,16 @@ version = 1
             ("pv0", 5, 10)
         );
         assert_eq!((wide.extents, &wide.first), (4, &None));
+    }
+
+    #[test]
+    fn names_that_lvm_does_not_allow_are_not_repeated() {
+        for name in ["vg0", "root", "pv0"] {
+            for bad in ["x".repeat(1 << 20), "a\u{1b}b".to_owned(), "a/b".to_owned()] {
+                assert_eq!(read(&TEXT.replace(name, &bad)), None, "{name}");
+            }
+        }
+        assert!(read(&TEXT.replace("root", &"x".repeat(LONGEST))).is_some());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -265,6 +265,9 @@ fn rotate(path: &Path, open: &mut Open, now: Timestamp) -> io::Result<()> {
     fs::rename(&path, &backup)?;
     match self::open(&path, old.mode() & 0o777).and_then(Open::new) {
         Ok(fresh) => {
+            // What the process masks for new files, whoever reads this log may need.
+            let mode = fs::Permissions::from_mode(old.mode() & 0o777);
+            let _ = fresh.file.set_permissions(mode);
             // Where we are not root it is ours anyway.
             let _ = fchown(&fresh.file, Some(old.uid()), Some(old.gid()));
             *open = fresh;
