@@ -88,7 +88,7 @@ def test_a_transfer_from_its_first_run_to_one_without_base(transfer):
 
 def test_what_passes_is_tried_again(transfer):
     worker = transfer.worker
-    left = {"acquire": 1, "write": 3, "release": 1, "checksumJob": 1}
+    left = {"acquire": 1, "write": 3, "checksumJob": 1}
 
     def fault(call, worker):
         if left.get(call, 0):
@@ -100,6 +100,25 @@ def test_what_passes_is_tried_again(transfer):
     transfer.run()
     transfer.check()
     assert set(left.values()) == {0}
+
+
+def test_a_release_that_fails_ends_the_run(transfer):
+    transfer.run()
+    transfer.machine.work()
+    left = ["release"]
+
+    def fault(call, worker):
+        if call in left:
+            left.remove(call)
+            return 500
+        return None
+
+    transfer.worker.fault = fault
+    with pytest.raises(ReplicationError, match="release the device.*500"):
+        transfer.run()
+    assert not left
+    transfer.run()
+    transfer.check()
 
 
 def test_a_checksum_that_differs_is_not_believed(transfer):

@@ -35,6 +35,7 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
     let mut is_unread = false;
     let mut interruption = Interruption::listen()?;
     let mut is_first = true;
+    let mut is_untouched = true;
     loop {
         let cancellation = Cancellation::new();
         let turn = async {
@@ -50,7 +51,7 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
                 },
             };
             let run = options
-                .replication(clients, state, &workers, is_first)
+                .replication(clients, state, &workers, is_untouched)
                 .progress(board::Board::new(common.quiet))
                 .cancelled_by(&cancellation);
             anyhow::Ok(run.run().await?)
@@ -85,6 +86,7 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             return Ok(signal.exit_code());
         }
         is_first = false;
+        is_untouched &= state.as_ref().is_none_or(SharedState::is_untouched);
         let Some(every) = options.every else {
             return Ok(ExitCode::SUCCESS);
         };

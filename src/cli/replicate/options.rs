@@ -98,12 +98,20 @@ impl ReplicateOptions {
     /// The workers that disks go to.
     ///
     /// # Errors
-    /// Where a disk goes to two places, or what is needed to speak to a worker is missing.
+    /// Where a disk goes to two places, or cannot be verified and is to be, or what is needed to speak to a worker is missing.
     pub fn workers(&self) -> anyhow::Result<Workers> {
         for name in self.workers.disks() {
             if self.disks.iter().any(|(other, _)| other == name) {
                 bail!("--disk {name}=… and --to-writer {name}=…: give one of them");
             }
+        }
+        if self.verify
+            && let Some(name) = self.workers.unverifiable()
+        {
+            bail!(
+                "--verify: what --writer-command writes cannot be verified, and {name} goes there; \
+                 leave --verify out, or name a worker over HTTPS (--to-writer {name}=https://…)"
+            );
         }
         self.workers.workers()
     }
@@ -114,7 +122,7 @@ impl ReplicateOptions {
         clients: Vec<Client>,
         state: SharedState,
         workers: &Workers,
-        is_first: bool,
+        is_untouched: bool,
     ) -> Replication {
         let mut run = Replication::of(&self.vm)
             .state(state.clone())
@@ -148,8 +156,8 @@ impl ReplicateOptions {
         let folder = self.to.clone();
         let ours = state.name();
         let how = TargetOptions {
-            // A run that broke off has written to them.
-            declared_zeroed: self.zeroed && is_first,
+            // A run that broke off may have written to them.
+            declared_zeroed: self.zeroed && is_untouched,
             discard: self.discard,
         };
         let workers = workers.clone();

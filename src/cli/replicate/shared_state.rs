@@ -7,6 +7,14 @@ use crate::client::replicate::{ReplicaState, StateFile, StateStore};
 #[derive(Debug, Clone)]
 pub struct SharedState(pub Arc<StateFile>);
 
+impl SharedState {
+    /// Whether no run has come so far as to write to a target. Not known is no.
+    pub fn is_untouched(&self) -> bool {
+        let known = self.0.load();
+        known.is_ok_and(|state| state.is_none_or(|state| state.targets.is_empty()))
+    }
+}
+
 impl StateStore for SharedState {
     fn load(&self) -> io::Result<Option<ReplicaState>> {
         self.0.load()
@@ -18,5 +26,26 @@ impl StateStore for SharedState {
 
     fn name(&self) -> String {
         self.0.name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_untouched_until_there_is_a_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let state = SharedState(Arc::new(StateFile::open(&path).unwrap()));
+        assert!(state.is_untouched());
+        let mut known = ReplicaState::new("vm");
+        state.save(&known).unwrap();
+        assert!(state.is_untouched());
+        known.targets.insert("/dev/vdb".to_owned());
+        state.save(&known).unwrap();
+        assert!(!state.is_untouched());
+        std::fs::write(&path, "{").unwrap();
+        assert!(!state.is_untouched());
     }
 }

@@ -34,8 +34,10 @@ pub struct WorkerOptions {
     /// Its key (PEM file).
     #[arg(long, value_name = "FILE")]
     writer_key: Option<PathBuf>,
-    /// What takes a volume's messages on its standard input: a line for the shell, such as "ssh worker
-    /// 'sudo ./write_data && sudo sync'".
+    /// What takes a volume's messages on its standard input: a line for the shell, such as
+    /// exec ssh worker 'sudo flock /dev/vdb sh -c "./write_data && sync /dev/vdb"' (the lock keeps an
+    /// older writer away, and sync of the device tells of its errors). A name that lasts, such as
+    /// /dev/disk/by-id/…, is better than /dev/vdb. Not with --verify: nobody makes checksums there.
     #[arg(long, value_name = "COMMAND")]
     writer_command: Option<String>,
     /// Whether bytes are packed on their way there: auto, while they would have to wait anyway;
@@ -95,6 +97,13 @@ impl WorkerOptions {
     /// The disks that go to workers.
     pub fn disks(&self) -> impl Iterator<Item = &str> {
         self.volumes.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A disk that goes where no checksum can be made.
+    pub fn unverifiable(&self) -> Option<&str> {
+        let mut volumes = self.volumes.iter();
+        let found = volumes.find(|(_, volume)| matches!(volume, Volume::Messages(_)));
+        found.map(|(name, _)| name.as_str())
     }
 
     /// What is needed to open them. Nobody is spoken to yet.

@@ -17,13 +17,20 @@ impl Run {
         snapshot: &Snapshot,
         is_first: bool,
     ) -> Result<Vec<Goal>, ReplicateError> {
+        let state = self.journal.state().await;
         let mut goals: Vec<Goal> = Vec::new();
         for disk in &snapshot.disks {
             let (run, disk) = (Arc::clone(self), disk.clone());
-            let goal = blocking(move || run.goal(disk, is_first)).await??;
-            let twice = goals
-                .iter()
-                .find(|other| Arc::ptr_eq(&other.target, &goal.target));
+            let mut goal = blocking(move || run.goal(disk, is_first)).await??;
+            // Before its name is noted.
+            goal.facts.was_ours = state.owns(&goal.facts.name);
+            // A file or a device is locked by whoever opens it; what is elsewhere has a name only.
+            let twice = goals.iter().find(|other| {
+                let is_of_same_name = other.facts.name == goal.facts.name
+                    && other.target.is_opaque()
+                    && goal.target.is_opaque();
+                is_of_same_name || Arc::ptr_eq(&other.target, &goal.target)
+            });
             if let Some(other) = twice {
                 return Err(ReplicateError::Setup(format!(
                     "{} and {} go to the same target, {}; name another one",
@@ -72,6 +79,7 @@ impl Run {
                 .map_err(|error| failed(Some(&target), error))?,
             // What was written in this run is no longer what it was at its start.
             zeroed: is_first && target.zeroed(),
+            was_ours: false,
             readable: target.readable(),
             fingerprint: target
                 .fingerprint()

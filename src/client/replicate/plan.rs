@@ -12,6 +12,8 @@ pub(super) struct TargetFacts {
     pub(super) name: String,
     pub(super) size: u64,
     pub(super) zeroed: bool,
+    /// This replica may have written to it in an earlier run, as whichever disk.
+    pub(super) was_ours: bool,
     pub(super) readable: bool,
     /// As it was found.
     pub(super) fingerprint: Option<Fingerprint>,
@@ -31,7 +33,8 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn of(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Plan {
         if !state.knows(&disk.name) {
-            let why = match (target.zeroed, state.base) {
+            let is_blank = target.zeroed && !target.was_ours;
+            let why = match (is_blank, state.base) {
                 (true, _) => "it was not copied before, and its target is all zeros",
                 (false, None) => "it was not copied before",
                 (false, Some(_)) => "the base has no such disk",
@@ -39,7 +42,7 @@ impl Plan {
             return Plan {
                 how: How::Full,
                 why: why.to_owned(),
-                skip_zeros: target.zeroed,
+                skip_zeros: is_blank,
                 suspect: false,
             };
         }
@@ -180,6 +183,7 @@ mod tests {
             name: "/replicas/a.img".to_owned(),
             size: 100,
             zeroed: false,
+            was_ours: false,
             readable: true,
             fingerprint: Some(fingerprint("8:1", "1")),
         }
@@ -312,6 +316,12 @@ mod tests {
         let new = ReplicaState::new("vm");
         assert!(Plan::of(&new, &disk(), &empty).skip_zeros);
         assert!(!Plan::of(&new, &disk(), &target()).skip_zeros);
+        // It was another disk's, or the same one's before that was left out.
+        let used = TargetFacts {
+            was_ours: true,
+            ..empty.clone()
+        };
+        assert!(!Plan::of(&new, &disk(), &used).skip_zeros);
         // Somebody says so of a target that was written to.
         for state in [state(), dirty(state()), dirty(new)] {
             let plan = Plan::of(&state, &disk(), &empty);

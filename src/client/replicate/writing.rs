@@ -13,6 +13,10 @@ use super::job::Job;
 /// Frames between reader and writer: one is written while others come.
 pub(super) const PIECES: usize = 4;
 
+/// Of zeros at the end of a disk that goes to where nobody can look, so many bytes are written all the
+/// same: where the place is too small, that fails.
+const TAIL: u64 = 4096;
+
 /// What a frame tells the target.
 #[derive(Debug)]
 pub(super) enum Piece {
@@ -60,7 +64,13 @@ pub(super) fn write(
                 Some(false)
             }
             Piece::Zero { .. } if job.skip_zeros => {
-                tally.zeros_skipped.fetch_add(length, Relaxed);
+                let is_tail = end == job.size && job.target.is_opaque();
+                let written = if is_tail { length.min(TAIL) } else { 0 };
+                if written > 0 {
+                    job.target.zero(end - written, written).map_err(failed)?;
+                    tally.zeros.fetch_add(written, Relaxed);
+                }
+                tally.zeros_skipped.fetch_add(length - written, Relaxed);
                 None
             }
             Piece::Zero { .. } => {

@@ -91,11 +91,7 @@ async fn disks_go_to_workers_and_are_kept_there() {
         (&[], "incremental"),
         (&[], "incremental"),
     ] {
-        let more = [
-            more,
-            &["--verify", "--writer-packing", "always", "-f", "json"],
-        ]
-        .concat();
+        let more = [more, &["--writer-packing", "always", "-f", "json"]].concat();
         let outcome = scene.run(&arguments, &more).json();
         let snapshot = outcome["snapshot"].as_str().unwrap();
         let truth = scene.desk.truth(snapshot);
@@ -105,9 +101,6 @@ async fn disks_go_to_workers_and_are_kept_there() {
         assert!(fs::read(&scene.behind).unwrap()[..second.len()] == *second);
         for disk in outcome["disks"].as_array().unwrap() {
             assert_eq!(disk["how"], how, "{outcome}");
-            // Only the worker makes checksums.
-            let is_checked = disk["name"] == json!(scene.names[0]);
-            assert_eq!(disk["checked"], is_checked, "{outcome}");
         }
         assert_eq!(scene.worker.held(), [""; 0]);
         scene.desk.scribble();
@@ -121,6 +114,18 @@ async fn disks_go_to_workers_and_are_kept_there() {
         .iter()
         .find(|disk| disk["name"] == json!(scene.names[1]));
     assert_eq!(moved.unwrap()["how"], "full", "{outcome}");
+    // Alone, the one that makes checksums is verified.
+    let alone = [&arguments[2..4], &arguments[6..12]].concat();
+    let other = scene.folder.path().join("other.json");
+    let more = [
+        "--state",
+        other.to_str().unwrap(),
+        "--only",
+        &scene.names[0],
+    ];
+    let more = [&more[..], &["--overwrite", "--verify", "-f", "json"]].concat();
+    let outcome = scene.run(&alone, &more).json();
+    assert_eq!(outcome["disks"][0]["checked"], true, "{outcome}");
     let state = fs::read_to_string(scene.folder.path().join("state.json")).unwrap();
     assert!(!state.contains("python3"), "{state}");
 }
@@ -152,6 +157,10 @@ async fn what_is_missing_or_wrong_is_said() {
         (
             with(["--to-writer".into(), "absent=/dev/x".into()]),
             "no disk of that name",
+        ),
+        (
+            with(["--verify".into(), "--overwrite".into()]),
+            "cannot be verified",
         ),
     ] {
         let ran = scene.run(&arguments, &["--zeroed", "-q"]);

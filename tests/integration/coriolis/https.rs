@@ -277,7 +277,6 @@ async fn what_passes_is_tried_again() {
         ("write", Fault::HalfAndCut),
         ("write", Fault::CutBody(20_000)),
         ("write", Fault::Late(Duration::from_millis(300))),
-        ("release", Fault::Refuse(500)),
         ("checksum", Fault::Refuse(500)),
         ("look", Fault::Refuse(503)),
         ("look", Fault::CutBody(0)),
@@ -346,7 +345,15 @@ async fn what_does_not_pass_is_reported_with_its_place() {
         ),
         ("write", Fault::HalfAndCut, false, &["at 131172"]),
         ("write", Fault::CutBody(100), false, &["at 131172"]),
-        ("release", Fault::Refuse(500), false, &["release", "500"]),
+        // What was lost is told once: whatever is not a success counts.
+        ("release", Fault::Refuse(500), true, &["release", "500"]),
+        (
+            "release",
+            Fault::DoAndRefuse(503),
+            true,
+            &["release", "503"],
+        ),
+        ("release", Fault::CutBody(0), true, &["release"]),
         ("release", Fault::Refuse(403), true, &["release", "403"]),
     ];
     for (what, fault, at_once, words) in cases {
@@ -417,6 +424,27 @@ async fn a_device_that_another_client_holds_is_waited_for_and_not_written() {
     let error = blocking(move || absent.prepare(1).unwrap_err()).await;
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert_says(&error, &["/dev/vdz", "404", "attached"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_never_hold_one_device() {
+    let scene = Scene::set().await;
+    let worker = scene.worker.connect();
+    let impatient = WriterOptions {
+        patience: Duration::from_millis(300),
+        ..options()
+    };
+    let [first, second] = [(); 2].map(|()| HttpsWriter::to(&worker, DEVICE, impatient.clone()));
+    let error = blocking(move || {
+        first.prepare(SIZE as u64).unwrap();
+        first.write_at(0, &[1]).unwrap();
+        let error = second.prepare(SIZE as u64).unwrap_err();
+        first.flush().unwrap();
+        error
+    })
+    .await;
+    assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+    assert_says(&error, &["acquire", "409"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

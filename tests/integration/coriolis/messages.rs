@@ -306,3 +306,63 @@ fn a_program_is_spoken_to_and_its_end_counts() {
     assert!(text.contains("/no/such/program"), "{text}");
     assert!(MessageWriter::to("", options(), || Err(io::Error::other("never"))).is_err());
 }
+
+/// Ends by itself when it is killed, and tells its number first.
+fn sleeper(note: &Path) -> String {
+    // Whoever looks finds all of it.
+    let new = note.with_extension("new");
+    let (new, note) = (new.display(), note.display());
+    format!("echo $$ > '{new}' && mv '{new}' '{note}' && exec sleep 600")
+}
+
+#[test]
+fn who_is_given_up_while_the_program_syncs_waits_for_no_sync() {
+    let scene = Scene::set();
+    let device = scene.device.to_str().unwrap().to_owned();
+    let note = scene.device.with_extension("pid");
+    let line = sleeper(&note);
+    let writer = MessageWriter::to(&device, options(), move || {
+        MessageStream::of_command(program(&line))
+    });
+    given_up_at_its_end(writer.unwrap(), &note);
+}
+
+#[test]
+fn nothing_of_a_writer_is_left_when_it_was_given_up() {
+    let scene = Scene::set();
+    let note = scene.device.with_extension("pid");
+    // It acknowledges nothing, so that the last message finds no room.
+    let line = sleeper(&note);
+    let patient = WriterOptions {
+        patience: Duration::from_secs(600),
+        ..options()
+    };
+    let writer = MessageWriter::to("/dev/vdb", patient, move || {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(&line);
+        MessageStream::of_command(command)
+    });
+    given_up_at_its_end(writer.unwrap(), &note);
+}
+
+/// Three messages and the end; it is given up then, and the program is gone when that returns.
+fn given_up_at_its_end(writer: MessageWriter, note: &Path) {
+    let writer = Arc::new(writer);
+    writer.prepare(SIZE as u64).unwrap();
+    let target = Arc::clone(&writer);
+    let flushing = std::thread::spawn(move || {
+        target.write_at(0, &[1; 3 * CHUNK]).unwrap();
+        target.flush().unwrap_err()
+    });
+    wait::until("the program sleeps", || note.exists());
+    // There is nothing to see of who waits for its answer.
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = std::time::Instant::now();
+    writer.abandon();
+    let number = std::fs::read_to_string(note).unwrap();
+    let process = Path::new("/proc").join(number.trim());
+    assert!(!process.exists(), "{} still runs", process.display());
+    assert!(begun.elapsed() < Duration::from_secs(300));
+    let error = flushing.join().unwrap().to_string();
+    assert!(error.contains("the run was ended"), "{error}");
+}

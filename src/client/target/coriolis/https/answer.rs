@@ -179,8 +179,8 @@ pub(super) async fn accepted(mut response: Response) -> Result<Vec<u8>, CallErro
     })
 }
 
-/// What a body says, on one line.
-fn readable(body: &[u8]) -> String {
+/// What a worker says, on one line.
+pub(super) fn readable(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let words: Vec<&str> = text.split_whitespace().collect();
     let plain = words.join(" ");

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::Device;
-use super::answer::CallError;
+use super::answer::{CallError, readable};
 use super::patience::{Attempts, failed};
 use super::worker::{ChecksumJob, DeviceCalls};
 
@@ -88,7 +88,8 @@ fn of_job(job: ChecksumJob) -> Result<Option<String>, CallError> {
         "failed" => {
             let reason = job.error_message.unwrap_or_default();
             return Err(CallError::Malformed(format!(
-                "the job has failed: {reason}"
+                "the job has failed: {}",
+                readable(reason.as_bytes())
             )));
         }
         _ => return Ok(None),
@@ -130,6 +131,10 @@ mod tests {
             (
                 r#"{"execution_status":"failed","error_message":"I/O error"}"#.to_owned(),
                 "I/O error",
+            ),
+            (
+                r#"{"execution_status":"failed","error_message":"no\n\u001b[2J disk"}"#.to_owned(),
+                "failed: no [2J disk",
             ),
             (finished.replace("SHA256", "xxhash"), "xxhash"),
             (finished.replace(&upper, "abc"), "abc"),

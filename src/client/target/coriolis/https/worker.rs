@@ -47,12 +47,10 @@ struct Shared {
     http: reqwest::Client,
     /// Without a path.
     endpoint: Url,
-    /// By which the worker knows who holds a device: whoever has it can write.
-    token: String,
     threads: Threads,
 }
 
-/// Neither token nor keys.
+/// Without keys.
 impl fmt::Debug for HttpsWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpsWorker")
@@ -132,7 +130,6 @@ impl HttpsWorker {
             shared: Arc::new(Shared {
                 http,
                 endpoint: url,
-                token: Uuid::new_v4().to_string(),
                 threads: Threads::start()?,
             }),
         })
@@ -148,10 +145,11 @@ impl HttpsWorker {
         &self.shared.threads
     }
 
-    /// Where calls for a device go.
+    /// Where the calls of one writer for a device go.
     pub(super) fn device(&self, path: &str) -> DeviceCalls {
         DeviceCalls {
             worker: self.clone(),
+            token: Uuid::new_v4().to_string(),
             url: format!(
                 "{}/api/v2/device/{}",
                 self.endpoint(),
@@ -161,10 +159,13 @@ impl HttpsWorker {
     }
 }
 
-/// Calls for one device.
+/// Calls for one device, of one writer.
 #[derive(Clone)]
 pub(super) struct DeviceCalls {
     worker: HttpsWorker,
+    /// By which the worker knows who holds a device: whoever has it can write. Nobody else has the same,
+    /// so that two writers never hold one device.
+    token: String,
     url: String,
 }
 
@@ -176,7 +177,7 @@ impl DeviceCalls {
 
     fn post(&self, path: &str) -> RequestBuilder {
         let request = self.request(Method::POST, path);
-        request.header(TOKEN, &self.worker.shared.token)
+        request.header(TOKEN, &self.token)
     }
 
     pub(super) async fn acquire(&self) -> Result<(), CallError> {
@@ -311,10 +312,7 @@ mod tests {
         );
         let worker = HttpsWorker::at("https://worker", &whole).unwrap();
         let shown = format!("{whole:?} {worker:?}");
-        assert!(
-            !shown.contains(&worker.shared.token) && !shown.contains("BEGIN"),
-            "{shown}"
-        );
+        assert!(!shown.contains("BEGIN"), "{shown}");
     }
 
     /// What comes by way of a terminal, as Coriolis fetches them.
@@ -340,6 +338,8 @@ mod tests {
             worker.device("/dev/vdb").url,
             "https://worker:5566/api/v2/device/L2Rldi92ZGI="
         );
+        let [one, other] = [(); 2].map(|()| worker.device("/dev/vdb").token);
+        assert_ne!(one, other);
         assert!(is_plain("3f-a_1") && !is_plain("../x") && !is_plain(""));
     }
 }

@@ -37,12 +37,28 @@ pub(super) async fn converse(
     };
     match (spoken, &mut program) {
         (Ok(_), None) => Ok(()),
-        (Ok(_), Some(program)) => program.end(FAREWELL).await,
+        (Ok(_), Some(program)) => {
+            let ended = tokio::select! {
+                ended = program.end(FAREWELL) => Some(ended),
+                () = line.ending.is_over() => None,
+            };
+            match ended {
+                Some(ended) => ended,
+                None => {
+                    program.kill().await;
+                    Err(io::Error::other("it was given up"))
+                }
+            }
+        }
         (Err(error), None) => Err(error),
         // Why it has gone, it knows best.
         (Err(error), Some(program)) => match program.end(LAST_WORDS).await {
             Err(told) if told.kind() != io::ErrorKind::TimedOut => Err(told),
-            _ => Err(error),
+            Ok(()) => Err(error),
+            Err(_) => {
+                program.kill().await;
+                Err(error)
+            }
         },
     }
 }

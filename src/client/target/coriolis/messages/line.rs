@@ -90,14 +90,6 @@ impl Line {
         Ok(())
     }
 
-    /// Returns when every message was acknowledged.
-    ///
-    /// # Errors
-    /// What ended the writer.
-    pub(super) fn settle(&self) -> io::Result<()> {
-        self.wait_below(1).map(drop)
-    }
-
     /// The other side has acknowledged this one.
     ///
     /// # Errors
@@ -148,8 +140,7 @@ mod tests {
         let error = line.acknowledged(2).unwrap_err().to_string();
         assert!(error.contains("message 2 in place of 1"), "{error}");
         line.acknowledged(2).unwrap();
-        line.settle().unwrap();
-        assert!(!line.is_finished());
+        assert!(line.is_quiet() && !line.is_finished());
         line.close(3).unwrap();
         assert!(!line.is_finished());
         line.acknowledged(3).unwrap();
@@ -165,6 +156,6 @@ mod tests {
             line.fail(&io::Error::other("cut"));
             assert_eq!(waiting.join().unwrap().to_string(), "cut");
         });
-        assert!(line.settle().is_err());
+        assert!(line.close(2).is_err());
     }
 }

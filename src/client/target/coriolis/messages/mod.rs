@@ -44,7 +44,8 @@ type Opener = dyn Fn() -> io::Result<MessageStream> + Send + Sync;
 /// # fn example() -> std::io::Result<()> {
 /// let volume = MessageWriter::to("/dev/vdb", WriterOptions::default(), || {
 ///     let mut ssh = Command::new("ssh");
-///     ssh.args(["worker", "sudo ./write_data && sudo sync"]);
+///     let line = r#"sudo flock /dev/vdb sh -c "./write_data && sync /dev/vdb""#;
+///     ssh.args(["worker", line]);
 ///     MessageStream::of_command(ssh)
 /// })?;
 /// let run = Replication::of("0004fb0000060000ccaf98a0baa2c186")
@@ -215,20 +216,21 @@ impl MessageWriter {
         let rest = work.gathering.take_all();
         self.send_all(&mut work, rest)?;
         self.line.ending.check()?;
-        let Some(Conversation {
-            messages: sender,
-            result,
-        }) = work.conversation.take()
-        else {
+        if work.conversation.is_none() {
+            return Ok(());
+        }
+        // Where that fails the conversation stays, for whoever gives the writer up to wait for.
+        self.line.close(work.number)?;
+        let Some(Conversation { messages, result }) = work.conversation.take() else {
             return Ok(());
         };
-        self.line.close(work.number)?;
-        let _ = sender.send(end(work.number));
+        let _ = messages.send(end(work.number));
         // The other side sees the end of its input.
-        drop(sender);
-        self.line.settle()?;
-        let gone = |_| io::Error::other("the conversation ended badly");
-        result.recv().map_err(gone)?
+        drop(messages);
+        // In any case until nobody writes any more.
+        let done = result.recv();
+        self.line.ending.check()?;
+        done.map_err(|_| io::Error::other("the conversation ended badly"))?
     }
 }
 

@@ -25,7 +25,8 @@ impl fmt::Debug for MessageStream {
 
 impl MessageStream {
     /// Of what takes messages and what acknowledges them, such as a channel of an SSH library's.
-    /// Whoever has made them sees to it that what was written gets to storage afterwards (`sync`).
+    /// Whoever has made them sees to it that what was written gets to storage afterwards (`sync DEVICE`;
+    /// `sync` alone tells of no error).
     #[must_use]
     pub fn of(
         input: impl AsyncWrite + Send + Unpin + 'static,
@@ -38,8 +39,9 @@ impl MessageStream {
         }
     }
 
-    /// Of standard input and output of a program, such as `ssh worker 'sudo ./write_data && sudo sync'`. It
-    /// has to exit with 0 after the last message, and is killed where the run ends before.
+    /// Of standard input and output of a program, such as `ssh worker 'sudo flock /dev/vdb sh -c
+    /// "./write_data && sync /dev/vdb"'`. It has to exit with 0 after the last message, and is killed where
+    /// the run ends before; what it has started elsewhere is not, which is why the lock is taken.
     ///
     /// # Errors
     /// Where it cannot be started.
@@ -79,6 +81,15 @@ impl Program {
                 io::ErrorKind::TimedOut,
                 format!("the program has not ended within {} s", within.as_secs()),
             )),
+        }
+    }
+}
+
+impl Program {
+    /// Ends it now, and returns when it is gone.
+    pub(super) async fn kill(&mut self) {
+        if let Err(error) = self.0.kill().await {
+            tracing::debug!(%error, "a program was not killed");
         }
     }
 }
