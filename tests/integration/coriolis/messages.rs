@@ -321,7 +321,12 @@ fn who_is_given_up_while_the_program_syncs_waits_for_no_sync() {
     let device = scene.device.to_str().unwrap().to_owned();
     let note = scene.device.with_extension("pid");
     let line = sleeper(&note);
-    let writer = MessageWriter::to(&device, options(), move || {
+    // On a busy machine Python takes its time to begin.
+    let patient = WriterOptions {
+        patience: Duration::from_secs(60),
+        ..options()
+    };
+    let writer = MessageWriter::to(&device, patient, move || {
         MessageStream::of_command(program(&line))
     });
     given_up_at_its_end(writer.unwrap(), &note);
