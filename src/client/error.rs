@@ -91,7 +91,7 @@ impl ClientError {
 }
 
 /// An error with all its causes: the outermost alone says little.
-fn causes(error: &reqwest::Error) -> String {
+pub(super) fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

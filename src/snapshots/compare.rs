@@ -98,21 +98,10 @@ impl Snapshots {
     /// # Errors
     /// [`SnapshotError::Changed`], [`SnapshotError::Unavailable`], the file system's.
     pub fn allocated(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
-        let snapshot = snapshot.ready()?;
-        let disks = snapshot
-            .manifest
-            .disks
-            .iter()
-            .map(|disk| {
-                let (walk, mut ranges) = all(Walk::whole(&snapshot, disk, 0, None)?)?;
-                ranges.retain(|range| range.kind == RangeKind::Data);
-                outcome(&snapshot, disk, &walk, ranges)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Comparison {
-            base: None,
-            disks,
-            snapshot,
+        by_itself(snapshot, |walk| {
+            let (walk, mut ranges) = all(walk)?;
+            ranges.retain(|range| range.kind == RangeKind::Data);
+            Ok((walk, ranges))
         })
     }
 
@@ -121,21 +110,7 @@ impl Snapshots {
     /// # Errors
     /// As [`Snapshots::allocated`].
     pub fn described(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
-        let snapshot = snapshot.ready()?;
-        let disks = snapshot
-            .manifest
-            .disks
-            .iter()
-            .map(|disk| {
-                let walk = Walk::whole(&snapshot, disk, 0, None)?;
-                outcome(&snapshot, disk, &walk, Vec::new())
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Comparison {
-            base: None,
-            disks,
-            snapshot,
-        })
+        by_itself(snapshot, |walk| Ok((walk, Vec::new())))
     }
 
     /// What changed in a snapshot since `base`, an older one of the same VM.
@@ -270,6 +245,28 @@ fn base_gone(error: SnapshotError) -> SnapshotError {
         SnapshotError::Broken { id, .. } => SnapshotError::BaseGone { id: id.to_string() },
         other => other,
     }
+}
+
+/// A snapshot without a base, with those ranges of each disk that `look` finds on a walk over it.
+fn by_itself(
+    snapshot: Snapshot,
+    look: impl Fn(Walk) -> Result<(Walk, Vec<Range>), SnapshotError>,
+) -> Result<Comparison, SnapshotError> {
+    let snapshot = snapshot.ready()?;
+    let disks = snapshot
+        .manifest
+        .disks
+        .iter()
+        .map(|disk| {
+            let (walk, ranges) = look(Walk::whole(&snapshot, disk, 0, None)?)?;
+            outcome(&snapshot, disk, &walk, ranges)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Comparison {
+        base: None,
+        disks,
+        snapshot,
+    })
 }
 
 /// Walks to the end of a disk.

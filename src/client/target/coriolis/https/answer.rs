@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode};
 use rustls::AlertDescription;
 
+use crate::client::error::causes;
+
 /// Bytes of an answer that are read. None has many.
 const LARGEST: usize = 64 << 10;
 /// Letters of a reason that are passed on.
@@ -135,20 +137,6 @@ fn is_distrust_of(error: &rustls::Error) -> bool {
         ),
         _ => false,
     }
-}
-
-/// Every cause: the outermost alone says little.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn said(reason: &str) -> String {
