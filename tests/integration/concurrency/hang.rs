@@ -1,6 +1,6 @@
 //! A file system that does not answer: as a cluster's while a node of the pool is dead.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,24 +9,9 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::support::api::Api;
+use crate::support::frozen::Frozen;
 use crate::support::node::{Kind, TestNode};
 use crate::support::wait;
-
-/// A frozen file system: who changes something on it waits until this is dropped.
-struct Frozen(PathBuf);
-
-impl Frozen {
-    fn new(mount_point: &Path) -> Frozen {
-        fsfreeze("--freeze", mount_point);
-        Frozen(mount_point.to_owned())
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        fsfreeze("--unfreeze", &self.0);
-    }
-}
 
 /// Thaws what somebody else has frozen, and what may be thawed already.
 struct Thawed(PathBuf);
@@ -38,11 +23,6 @@ impl Drop for Thawed {
             .arg(&self.0)
             .output();
     }
-}
-
-fn fsfreeze(what: &str, mount_point: &Path) {
-    let status = Command::new("fsfreeze").arg(what).arg(mount_point).status();
-    assert!(status.unwrap().success(), "fsfreeze {what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

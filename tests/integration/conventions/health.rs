@@ -1,13 +1,12 @@
 //! Health, ids in errors, the document over the wire.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::api::{Answer, Api, text};
+use crate::support::frozen::Frozen;
 use crate::support::node::{Kind, TestNode};
 use crate::support::wait::{until, until_told};
 use crate::support::wire::Dialler;
@@ -76,27 +75,6 @@ async fn a_daemon_that_stops_is_alive_and_not_ready() {
     assert_eq!(other.answer(false).await.unwrap().status, 200);
 }
 
-/// Thawed at the end, or the mount would stay.
-struct Frozen(PathBuf);
-
-impl Frozen {
-    fn freeze(mount_point: PathBuf) -> Frozen {
-        fsfreeze("--freeze", &mount_point);
-        Frozen(mount_point)
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        fsfreeze("--unfreeze", &self.0);
-    }
-}
-
-fn fsfreeze(what: &str, mount_point: &Path) {
-    let status = Command::new("fsfreeze").arg(what).arg(mount_point).status();
-    assert!(status.unwrap().success(), "fsfreeze {what}");
-}
-
 /// What a killed daemon has left lies on storage that hangs: after 10 s the others are served.
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_comes_with_the_first_recovery() {
@@ -104,7 +82,7 @@ async fn ready_comes_with_the_first_recovery() {
     let root = node.repositories[0].path();
     let left = root.join("CoriolisSnapshots/.unfinished-7b0a1f5e-56a5-4c4a-9f5c-2f0c6f0f9f3a");
     fs::create_dir_all(&left).unwrap();
-    let frozen = Frozen::freeze(root);
+    let frozen = Frozen::new(&root);
     node.start();
     assert_eq!(ask(&node, "/health/live").await.status, 200);
     let answer = ask(&node, "/health/ready").await;

@@ -1,6 +1,6 @@
 //! A toolstack that fails, hangs or lies, a file system that stops, a guard that is killed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use super::answers::{ask, warnings};
 use super::xm::{Pausing, guards_of, signal, until};
 use crate::support::api::Api;
+use crate::support::frozen::Frozen;
 
 /// Nothing of a snapshot that was not taken.
 fn see_that_nothing_is_left(pausing: &Pausing) {
@@ -140,27 +141,6 @@ async fn a_guard_that_is_stopped_before_it_holds_is_ended_in_time() {
     assert!(!pausing.is_paused(&machine));
     pausing.see_that_none_was_longer_than(Duration::from_secs(2 + 1 + 2));
     pausing.until_no_record_is_left().await;
-}
-
-/// A file system on which nothing changes until this is dropped.
-struct Frozen(PathBuf);
-
-impl Frozen {
-    fn new(mount_point: &Path) -> Frozen {
-        fsfreeze("--freeze", mount_point);
-        Frozen(mount_point.to_owned())
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        fsfreeze("--unfreeze", &self.0);
-    }
-}
-
-fn fsfreeze(what: &str, mount_point: &Path) {
-    let status = Command::new("fsfreeze").arg(what).arg(mount_point).status();
-    assert!(status.unwrap().success(), "fsfreeze {what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,13 +3,12 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use coriolis_ovm_exporter::operations::demo::manager::{Behaviour, Identity};
 
 use super::{Diagnosis, node};
+use crate::support::frozen::Frozen;
 use crate::support::node::{Kind, TestNode};
 
 /// Changes a file, looks, and changes it back.
@@ -177,29 +176,6 @@ async fn repositories_and_machines() {
     let greedy = format!("{config}[snapshots]\nmin_free = \"100%\"\n");
     let found = with_file(&node, "config.toml", greedy);
     found.has("space", "bad", &[&ids[0], "min_free"]);
-}
-
-/// A file system on which every change waits until this is dropped.
-struct Frozen(PathBuf);
-
-impl Frozen {
-    fn new(mount_point: &Path) -> Frozen {
-        let status = Command::new("fsfreeze")
-            .arg("--freeze")
-            .arg(mount_point)
-            .status();
-        assert!(status.unwrap().success());
-        Frozen(mount_point.to_owned())
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        let _ = Command::new("fsfreeze")
-            .arg("--unfreeze")
-            .arg(&self.0)
-            .status();
-    }
 }
 
 /// The kernel does not let go of who waits there, not even when it is killed.
