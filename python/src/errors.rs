@@ -35,7 +35,9 @@ pub(crate) fn of_client(py: Python<'_>, error: &ClientError) -> PyErr {
         ClientError::Transport(error) if error.is_builder() => {
             ("ProtocolError", Ok::<(), PyErr>(()))
         }
-        ClientError::Transport(_) | ClientError::Silent(_) => ("TransportError", Ok(())),
+        ClientError::Transport(_) | ClientError::Unanswered(_) | ClientError::Silent(_) => {
+            ("TransportError", Ok(()))
+        }
         ClientError::Io(error) => return PyOSError::new_err(error.to_string()),
         ClientError::TooLarge { .. }
         | ClientError::Malformed(_)

@@ -219,7 +219,7 @@ impl Client {
             .session
             .request(Method::GET, &disk_path(&DiskOf { vm, snapshot, disk }))
             .header(RANGE, format!("bytes={offset}-{last}"));
-        let response = self.session.send_for_disk(request).await?;
+        let response = self.session.send(request).await?;
         if response.status() != StatusCode::PARTIAL_CONTENT
             || response.content_length() != Some(length)
         {
@@ -294,7 +294,7 @@ impl Client {
         if let Some(to) = to {
             request = request.query(&[("to", to)]);
         }
-        let stream = DeltaStream::open(self.session.send_for_disk(request).await?).await?;
+        let stream = DeltaStream::open(self.session.send(request).await?).await?;
         let header = stream.header();
         let end = to.unwrap_or(header.size);
         if (header.from, header.end()) != (from, end) {
@@ -323,7 +323,7 @@ impl Client {
             .request(Method::GET, &path)
             .query(&comparison.query())
             .query(&[("format", "rbd")]);
-        self.session.send_for_disk(request).await
+        self.session.send(request).await
     }
 
     /// Digests of a disk's bytes: of the whole, and of each block of `block` bytes, if named.

@@ -19,6 +19,10 @@ pub enum ClientError {
     /// No answer, or one that cannot be read.
     #[error("{}", causes(.0))]
     Transport(#[from] reqwest::Error),
+    /// The connection ended before an answer began: whether the node has done what it was asked for
+    /// is not known.
+    #[error("the connection ended before the node has answered: {0}")]
+    Unanswered(String),
     /// The answer stopped coming.
     #[error("nothing came for {} s; the node hangs, or the way to it is broken", .0.as_secs())]
     Silent(Duration),
@@ -80,7 +84,9 @@ impl ClientError {
                 let source = std::error::Error::source(error);
                 !error.is_builder() && !source.is_some_and(|cause| cause.is::<serde_json::Error>())
             }
-            ClientError::Silent(_) | ClientError::Delta(DeltaError::CutOff) => true,
+            ClientError::Unanswered(_)
+            | ClientError::Silent(_)
+            | ClientError::Delta(DeltaError::CutOff) => true,
             ClientError::TooLarge { .. }
             | ClientError::Malformed(_)
             | ClientError::Short { .. }
@@ -91,9 +97,9 @@ impl ClientError {
 }
 
 /// An error with all its causes: the outermost alone says little.
-pub(super) fn causes(error: &reqwest::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
         if !text.contains(&inner_text) {

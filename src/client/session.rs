@@ -32,8 +32,9 @@ impl fmt::Debug for Credentials {
 
 /// What all clones of a client share.
 pub(super) struct Session {
+    /// For what is behind a proxy, and to say why no connection comes about.
     http: reqwest::Client,
-    /// What disks come over, where there is no proxy.
+    /// For everything else.
     wire: Option<Wire>,
     /// As the caller wrote it, without a slash at the end.
     endpoint: String,
@@ -94,7 +95,7 @@ impl Session {
                 password: credentials.password.clone(),
             });
         let answer: LoginResponse = within(LOGIN, async {
-            json(accepted(request.send().await?).await?).await
+            json(accepted(self.answer(request).await?).await?).await
         })
         .await?;
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = answer.token.into();
@@ -103,33 +104,16 @@ impl Session {
 
     /// Sends a request with the token. Where that is refused, logs in and sends it once more.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        self.send_by(None, WORK, request).await
+        self.send_within(WORK, request).await
     }
 
-    /// The same for many bytes of a disk.
-    pub(super) async fn send_for_disk(
+    async fn send_within(
         &self,
-        request: RequestBuilder,
-    ) -> Result<Response, ClientError> {
-        self.send_by(self.wire.as_ref(), WORK, request).await
-    }
-
-    async fn send_by(
-        &self,
-        wire: Option<&Wire>,
         limit: Duration,
         request: RequestBuilder,
     ) -> Result<Response, ClientError> {
         let answer = |request: RequestBuilder, token: Arc<str>| {
-            within(limit, async move {
-                let request = request.bearer_auth(token);
-                if let (Some(wire), Some(copy)) = (wire, request.try_clone())
-                    && let Some(response) = wire.send(copy.build()?).await
-                {
-                    return Ok(response);
-                }
-                Ok(request.send().await?)
-            })
+            within(limit, self.answer(request.bearer_auth(token)))
         };
         let token = self.token();
         let again = self.credentials.is_some().then(|| request.try_clone());
@@ -157,6 +141,15 @@ impl Session {
         limit: Duration,
         request: RequestBuilder,
     ) -> Result<T, ClientError> {
-        json(self.send_by(None, limit, request).await?).await
+        json(self.send_within(limit, request).await?).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        if let (Some(wire), Some(copy)) = (&self.wire, request.try_clone())
+            && let Some(response) = wire.send(copy.build()?).await?
+        {
+            return Ok(response);
+        }
+        Ok(request.send().await?)
     }
 }

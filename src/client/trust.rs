@@ -30,12 +30,14 @@ pub(super) const DEAD: Duration = Duration::from_secs(60);
 
 impl Trust {
     /// Connections that believe in this, and the same for other connections than those. No limit
-    /// for a whole answer: some are disks.
+    /// for a whole answer: some are disks. None is used twice: a request may wait without end where
+    /// a used one ends in the same instant (`wire/ending.rs`).
     pub(super) fn connections(
         &self,
     ) -> Result<(reqwest::Client, Option<Arc<ClientConfig>>), ClientError> {
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT)
+            .pool_max_idle_per_host(0)
             .tcp_keepalive(KEEPALIVE)
             .tcp_user_timeout(DEAD)
             .https_only(true)

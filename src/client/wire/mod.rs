@@ -1,10 +1,12 @@
-//! Connections for disks: HTTP/1.1 as everywhere, over a TLS that receives and decrypts a quarter
+//! Connections to a node: HTTP/1.1 as everywhere, over a TLS that receives and decrypts a quarter
 //! of a megabyte at a time.
 //!
-//! A disk comes with a third of the general client's work for each byte. What is behind a proxy is
-//! left to the general client, which knows how to pass it.
+//! A disk comes with a third of the general client's work for each byte, and no request outlives
+//! its connection. What is behind a proxy is left to the general client, which knows how to pass
+//! it.
 
 mod connector;
+mod ending;
 mod names;
 mod tls;
 
@@ -13,17 +15,21 @@ use std::time::Duration;
 
 use http::{Request, Uri};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::{Body, Response, ResponseBuilderExt as _};
 use rustls::ClientConfig;
 
+use super::ClientError;
+use super::error::causes;
 use connector::Connector;
+use ending::unless_ended;
 
 /// Connections without a request are kept for so long; the general client does the same.
 const IDLE: Duration = Duration::from_secs(90);
 
-/// What disks come over.
+/// What requests are sent over.
 #[derive(Debug)]
 pub(super) struct Wire {
     http: Client<Connector, Body>,
@@ -43,27 +49,37 @@ impl Wire {
         Some(Wire { http })
     }
 
-    /// Sends a request without a body. None where no answer begins: the general client is to be
-    /// asked, which says why.
-    pub(super) async fn send(&self, request: reqwest::Request) -> Option<Response> {
+    /// Sends a request. None where no connection comes about: the general client is to be asked,
+    /// which says why.
+    ///
+    /// # Errors
+    /// [`ClientError::Unanswered`]: the node may have done what was asked for.
+    pub(super) async fn send(
+        &self,
+        request: reqwest::Request,
+    ) -> Result<Option<Response>, ClientError> {
         let url = request.url().clone();
-        let request: Request<Body> = request.try_into().ok()?;
-        let answer = match self.http.request(request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::debug!(%url, %error, "no answer over a connection for disks");
-                return None;
+        let mut request: Request<Body> = request.try_into()?;
+        let connection = capture_connection(&mut request);
+        let answer = match unless_ended(self.http.request(request), connection).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) if error.is_connect() => {
+                tracing::debug!(%url, %error, "no connection");
+                return Ok(None);
             }
+            Some(Err(error)) => return Err(ClientError::Unanswered(causes(&error))),
+            None => return Err(ClientError::Unanswered("none was on its way".to_owned())),
         };
         let (head, body) = answer.into_parts();
         let mut response = http::Response::builder()
             .status(head.status)
             .version(head.version)
-            .url(url)
-            .body(Body::wrap(body))
-            .ok()?;
-        *response.headers_mut() = head.headers;
-        Some(response.into())
+            .url(url);
+        if let Some(headers) = response.headers_mut() {
+            *headers = head.headers;
+        }
+        let response = response.body(Body::wrap(body));
+        Ok(response.ok().map(Response::from))
     }
 }
 

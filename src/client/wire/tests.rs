@@ -2,6 +2,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::capture_connection;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream as Served;
 
+use super::ending::{GRACE, unless_ended};
 use super::tls::TlsStream;
 use super::{Wire, passes_a_proxy};
 use crate::client::{Client, ClientError, Comparison, DiskOf, Trust};
@@ -272,7 +274,7 @@ async fn answers_are_read_as_http_says() {
     for nonsense in [b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(), endless] {
         let (endpoint, task) = serve(&sides, vec![nonsense]).await;
         let error = read(&endpoint, &sides, 10).await.unwrap_err();
-        assert!(matches!(error, ClientError::Transport(_)), "{error}");
+        assert!(matches!(error, ClientError::Unanswered(_)), "{error}");
         task.abort();
     }
 }
@@ -287,11 +289,46 @@ async fn a_connection_serves_many_requests() {
     for at in 1..=3 {
         let url = format!("{endpoint}/disk").parse().unwrap();
         let request = reqwest::Request::new(reqwest::Method::GET, url);
-        let answer = wire.send(request).await.unwrap();
+        let answer = wire.send(request).await.unwrap().unwrap();
         assert_eq!(answer.url().path(), "/disk");
         assert_eq!(answer.bytes().await.unwrap(), bytes(at));
     }
     task.abort();
+}
+
+#[tokio::test]
+async fn nothing_is_waited_for_over_a_connection_that_has_ended() {
+    let sides = sides(&rustls::version::TLS13);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let acceptor = TlsAcceptor::from(Arc::clone(&sides.server));
+    let serving = async {
+        let tcp = listener.accept().await.unwrap().0;
+        let mut tls = acceptor.accept(tcp).await.unwrap();
+        tls.write_all(&partial(1, b"x")).await.unwrap();
+        tls
+    };
+    let wire = Wire::to(&endpoint, Arc::clone(&sides.client)).unwrap();
+    let mut request = http::Request::get(&endpoint)
+        .body(reqwest::Body::default())
+        .unwrap();
+    let connection = capture_connection(&mut request);
+    let (answer, node) = tokio::join!(wire.http.request(request), serving);
+    assert_eq!(answer.unwrap().status(), 206);
+
+    // In place of a request that was lost on its way to the connection.
+    let lost = unless_ended(std::future::pending::<()>(), connection);
+    tokio::pin!(lost);
+    let patient = tokio::time::timeout(GRACE + Duration::from_millis(200), &mut lost).await;
+    assert!(
+        patient.is_err(),
+        "an answer may come for as long as the connection is there"
+    );
+    drop(node);
+    assert_eq!(lost.await, None);
 }
 
 #[tokio::test]
@@ -328,7 +365,10 @@ async fn a_delta_that_never_goes_on_is_given_up() {
     let whole = Comparison::default();
     let delta = client.delta(&disk, &whole, 0, Compression::None);
     // The length of a chunk that no number holds.
-    assert!(matches!(delta.await, Err(ClientError::Transport(_))));
+    assert!(matches!(
+        delta.await,
+        Err(ClientError::Unanswered(_) | ClientError::Transport(_))
+    ));
     task.abort();
 }
 

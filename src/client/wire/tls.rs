@@ -18,6 +18,8 @@ use rustls::unbuffered::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::ending::Life;
+
 /// Received at once, to begin with: a record of TLS has at most 18 KiB.
 const SMALL: usize = 32 << 10;
 /// Received at once from a node that sends more than we ask for; what decrypts it still finds it
@@ -49,6 +51,7 @@ pub(super) struct TlsStream {
     is_closed: bool,
     /// So have we.
     is_shut: bool,
+    life: Life,
 }
 
 /// Where TLS goes on from.
@@ -91,6 +94,7 @@ impl TlsStream {
             sent: 0,
             is_closed: false,
             is_shut: false,
+            life: Life::default(),
         };
         std::future::poll_fn(|context| stream.poll_handshake(context)).await?;
         Ok(stream)
@@ -356,6 +360,6 @@ impl AsyncWrite for TlsStream {
 
 impl Connection for TlsStream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        self.life.told()
     }
 }
