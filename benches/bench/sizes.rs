@@ -39,7 +39,7 @@ impl Sizes {
             replicated: 8 << 30,
             streams: 64,
             streamed: 256 << 20,
-            packed: 1 << 30,
+            packed: 2 << 30,
             snapshots: 1_000,
         }
     }
@@ -56,7 +56,7 @@ impl Sizes {
             replicated: 32 << 20,
             streams: 8,
             streamed: 4 << 20,
-            packed: 4 << 20,
+            packed: 16 << 20,
             snapshots: 10,
         }
     }

@@ -6,7 +6,8 @@
 //! * The link takes the time: fewer bytes can only help. It goes on packing.
 //! * Packing takes the time: a trial without. If the link is fast enough then, that is better, and it
 //!   stays so. If not, the two are compared, by bytes of the disk a second, and the better one is
-//!   kept for a while that grows with each trial.
+//!   kept for a while that grows with each trial. A trial of packing is lost as soon as it is seen that
+//!   packing alone, were the link without limit, is far slower than sending without it has been.
 //!
 //! Nobody has to know how fast anything is; buffers on the way only delay what is seen, and what is
 //! sent before the link first holds it up is not counted for it. Arithmetic only, no clock.
@@ -14,9 +15,11 @@
 use std::time::Duration;
 
 /// Bytes sent before anything is concluded from them: more than lies in a socket's buffer.
-const WINDOW: u64 = 6 << 20;
+const WINDOW: u64 = 5 << 20;
 /// Bytes of the disk in a trial of packing that begins with that buffer full.
 const TRIAL: u64 = 16 << 20;
+/// And so many where it is lost at once.
+const HOPELESS: u64 = 2 << 20;
 /// Or so much time.
 const LONG: Duration = Duration::from_secs(1);
 /// Bytes of the disk that are sent unpacked before packing is tried again, at first: it may gain
@@ -49,6 +52,7 @@ pub struct Pace {
     seen: Step,
     /// Bytes of the disk a second, of each way where it was the one that took the time.
     packed_rate: Option<f64>,
+    plain_rate: Option<f64>,
     /// Unpacked: the link has held it up since it began.
     held_up: bool,
     /// Bytes of the disk since packing was last measured.
@@ -69,6 +73,7 @@ impl Pace {
             packs: true,
             seen: Step::default(),
             packed_rate: None,
+            plain_rate: None,
             held_up: false,
             age: 0,
             patience: WINDOW,
@@ -106,6 +111,11 @@ impl Pace {
 
     fn judge_packing(&mut self) {
         let seen = self.seen;
+        if self.on_trial && seen.plain >= HOPELESS && self.is_hopeless() {
+            self.packed_rate = making_rate(seen);
+            self.turn(false);
+            return;
+        }
         if seen.held >= seen.missed {
             // It may have been the buffer's last free bytes: the link's time counts from here.
             if seen.wire >= WINDOW || seen.took >= LONG {
@@ -119,12 +129,21 @@ impl Pace {
         }
     }
 
+    /// Packing takes more than twice the time that sending without it has taken.
+    fn is_hopeless(&self) -> bool {
+        match (making_rate(self.seen), self.plain_rate) {
+            (Some(making), Some(plain)) => making * 2.0 < plain,
+            _ => false,
+        }
+    }
+
     fn judge_plain(&mut self) {
         let seen = self.seen;
         if seen.wire < WINDOW && seen.took < LONG {
             return;
         }
-        let better = match (rate(seen), self.packed_rate) {
+        self.plain_rate = rate(seen);
+        let better = match (self.plain_rate, self.packed_rate) {
             (Some(plain), Some(packed)) => plain >= packed,
             _ => true,
         };
@@ -152,7 +171,16 @@ impl Pace {
 
 /// Bytes of the disk a second.
 fn rate(seen: Step) -> Option<f64> {
-    let seconds = seen.took.as_secs_f64();
+    over(seen, seen.took)
+}
+
+/// The same, had nothing lain finished.
+fn making_rate(seen: Step) -> Option<f64> {
+    over(seen, seen.took.saturating_sub(seen.held))
+}
+
+fn over(seen: Step, time: Duration) -> Option<f64> {
+    let seconds = time.as_secs_f64();
     // Far below what a double holds exactly.
     #[allow(clippy::cast_precision_loss)]
     let plain = seen.plain as f64;

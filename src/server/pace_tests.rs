@@ -93,6 +93,23 @@ fn it_is_never_much_worse_than_the_better_way() {
 }
 
 #[test]
+fn little_is_lost_on_a_fast_link() {
+    for leaves in [0.1, 0.4, 1.0] {
+        // Packing as it is seen in practice: a sixth of what the link takes.
+        let way = Way {
+            packs: 0.23e9,
+            ..Way::of(LOOPBACK, leaves)
+        };
+        let lost = way.cost(4e9) - 1.0;
+        let first = 5.0 * 1048576.0 / leaves / way.packs / (4e9 / LOOPBACK);
+        assert!(
+            lost < first + 0.01,
+            "{leaves}: {lost}, of that {first} to begin with"
+        );
+    }
+}
+
+#[test]
 fn a_slow_link_is_packed_for_from_the_first_byte() {
     let way = Way::of(50e6 / 8.0, 0.4);
     assert!(way.cost(64e6) < 1.001);

@@ -38,12 +38,12 @@ const LINKS: [Link; 3] = [
     Link {
         name: "compression_auto_50mbit",
         megabits: Some(50),
-        part: 32,
+        part: 64,
     },
     Link {
         name: "compression_auto_1gbit",
         megabits: Some(1000),
-        part: 2,
+        part: 4,
     },
     Link {
         name: "compression_auto_loopback",
