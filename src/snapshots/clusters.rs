@@ -120,7 +120,10 @@ pub fn miscount(file: &File) -> io::Result<Option<Miscount>> {
     let counted = || match ocfs2_inode::clusters(file) {
         Ok(clusters) => Ok(Some(u64::from(clusters) * cluster)),
         Err(error) => {
-            tracing::debug!("a count of clusters cannot be looked at: {error}");
+            tracing::warn!(
+                "whether the count of clusters is right cannot be seen: {error}. The device that is \
+                 mounted must be readable here; until then a damaged file is not noticed"
+            );
             Ok(None)
         }
     };

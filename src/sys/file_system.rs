@@ -65,6 +65,8 @@ impl std::fmt::Display for Kind {
 pub struct Status {
     /// Which file system.
     pub kind: Kind,
+    /// Bytes of a block (`f_bsize`).
+    pub block: u64,
     /// Size of the file system, bytes.
     pub total: u64,
     /// Bytes that an unprivileged writer may still use.
@@ -97,6 +99,7 @@ pub fn status(file: &File) -> io::Result<Status> {
             0x6969 => Kind::Nfs,
             other => Kind::Other(other),
         },
+        block: u64::try_from(answer.f_bsize).unwrap_or(0),
         total: answer.f_blocks.saturating_mul(unit),
         available: answer.f_bavail.saturating_mul(unit),
         read_only: answer.f_flags & READ_ONLY != 0,

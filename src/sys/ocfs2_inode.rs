@@ -10,8 +10,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Blocks of an OCFS2, from the usual size on; `mkfs.ocfs2` offers no others.
-const BLOCK_SIZES: [u64; 4] = [4096, 2048, 1024, 512];
+use super::file_system;
+
 /// `OCFS2_INODE_SIGNATURE`.
 const SIGNATURE: &[u8; 8] = b"INODE01\0";
 const I_CLUSTERS: usize = 0x14;
@@ -27,24 +27,16 @@ pub fn clusters(file: &File) -> io::Result<u32> {
     // First: in a cluster this has another node write out what it holds, and this one read it again.
     let metadata = file.metadata()?;
     let device = File::open(device(metadata.dev())?)?;
-    for block_size in BLOCK_SIZES {
-        let Some(offset) = metadata.ino().checked_mul(block_size) else {
-            continue;
-        };
-        let mut head = [0; HEAD];
-        match device.read_exact_at(&mut head, offset) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
-            Err(error) => return Err(error),
-        }
-        if let Some(clusters) = parse(&head, metadata.ino()) {
-            return Ok(clusters);
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::NotFound,
-        format!("inode {} is not on the device", metadata.ino()),
-    ))
+    let number = metadata.ino();
+    let missing = || {
+        let text = format!("inode {number} is not on the device");
+        io::Error::new(io::ErrorKind::NotFound, text)
+    };
+    // An inode's number is its block's, and `f_bsize` is what the file system calls a block.
+    let offset = number.checked_mul(file_system::status(file)?.block);
+    let mut head = [0; HEAD];
+    device.read_exact_at(&mut head, offset.ok_or_else(missing)?)?;
+    parse(&head, number).ok_or_else(missing)
 }
 
 /// None where this is not that inode.
@@ -52,7 +44,6 @@ fn parse(head: &[u8; HEAD], number: u64) -> Option<u32> {
     let (signature, rest) = head.split_first_chunk::<8>()?;
     let clusters = rest.get(I_CLUSTERS - 8..)?.first_chunk()?;
     let block = rest.get(I_BLKNO - 8..)?.first_chunk()?;
-    // An inode's number is its block's.
     (signature == SIGNATURE && u64::from_le_bytes(*block) == number)
         .then(|| u32::from_le_bytes(*clusters))
 }

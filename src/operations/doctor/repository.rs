@@ -166,6 +166,7 @@ mod tests {
         for (available, grade) in [(99, Bad), (100, Warning), (199, Warning), (200, Good)] {
             let status = Status {
                 kind: Kind::Xfs,
+                block: 4096,
                 total: 1000,
                 available,
                 read_only: false,
