@@ -38,12 +38,12 @@ const LINKS: [Link; 3] = [
     Link {
         name: "compression_auto_50mbit",
         megabits: Some(50),
-        part: 64,
+        part: 128,
     },
     Link {
         name: "compression_auto_1gbit",
         megabits: Some(1000),
-        part: 4,
+        part: 8,
     },
     Link {
         name: "compression_auto_loopback",
