@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::super::Target;
+use super::super::{Fingerprint, Target};
 use super::super::state::State;
 use super::gathering::{Chunk, Gathering};
 use super::threads::Threads;
@@ -293,6 +293,10 @@ impl Target for MessageWriter {
 
     fn is_opaque(&self) -> bool {
         true
+    }
+
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        Ok(self.options.fingerprint())
     }
 
     fn zeroed(&self) -> bool {
