@@ -16,9 +16,9 @@ use super::scene::MIB;
 use super::workers::{NAMES, Transfer, device, hows};
 
 /// Bytes of each disk: more than what is looked at in any case.
-const SIZE: u64 = 24 * MIB;
+const SIZE: u64 = 12 * MIB;
 /// A place in the first half, which holds something, where nobody looks unless it was written.
-const PLACE: u64 = 7 * MIB + (640 << 10);
+const PLACE: u64 = 5 * MIB + (640 << 10);
 
 /// Two disks of random bytes, the second half zero, and a replica of them.
 async fn replicated() -> Transfer {

@@ -124,6 +124,18 @@ impl Transfer {
         outcome
     }
 
+    /// The same after one that broke off. A guest may have changed every place of a small disk: then nothing
+    /// tells any more which volume it is.
+    async fn finish(&self) -> Outcome {
+        let outcome = self.replication(false).overwrite().run().await.unwrap();
+        self.check(&outcome).await;
+        for disk in &outcome.finished_disks {
+            let is_unknown = disk.why.contains("may have written to every place of it");
+            assert_eq!(disk.how == How::Full, is_unknown, "{disk:?}");
+        }
+        outcome
+    }
+
     /// The volumes are the snapshot's disks, by their bytes and by checksum; nobody holds them.
     async fn check(&self, outcome: &Outcome) {
         self.check_bytes(outcome).await;
@@ -232,7 +244,7 @@ async fn a_run_that_broke_off_is_finished_by_the_next() {
     assert_eq!(transfer.worker.held(), [""; 0]);
     transfer.worker.mend();
     transfer.work();
-    let outcome = transfer.run().await;
+    let outcome = transfer.finish().await;
     assert!(outcome.finished.is_some());
     assert_eq!(hows(&outcome), [How::Incremental; 2]);
 
@@ -257,7 +269,7 @@ async fn a_run_that_broke_off_is_finished_by_the_next() {
     assert!(matches!(error, ReplicateError::Cancelled), "{error}");
     assert_eq!(transfer.worker.held(), [""; 0]);
     transfer.worker.mend();
-    let outcome = transfer.run().await;
+    let outcome = transfer.finish().await;
     assert!(outcome.finished.is_some());
 
     // A release that fails once: what was written may not be there, whatever is answered later.
@@ -272,7 +284,7 @@ async fn a_run_that_broke_off_is_finished_by_the_next() {
     assert!(error.to_string().contains("release"), "{error}");
     assert_eq!(transfer.scene.state().base, base);
     transfer.worker.mend();
-    let outcome = transfer.run().await;
+    let outcome = transfer.finish().await;
     assert!(outcome.finished.is_some());
 
     // One that always does.
@@ -291,11 +303,11 @@ async fn a_checksum_that_differs_is_told_with_its_place() {
     let seed = Seed::choose();
     println!("seed {}", seed.0);
     let transfer = Transfer::set(seed).await;
-    transfer.scene.make(1, 24 * MIB);
+    transfer.scene.make(1, 12 * MIB);
     let first = transfer.replication(true).run().await.unwrap();
     transfer.check(&first).await;
     // The volume loses a byte, where it is not looked before an increment.
-    let at = 7 * MIB + (640 << 10) + 5;
+    let at = 5 * MIB + (640 << 10) + 5;
     transfer.scene.write(1, 4096, &[7; 4096]);
     let mut bytes = transfer.worker.bytes(&device("b.img"));
     bytes[usize::try_from(at).unwrap()] ^= 1;

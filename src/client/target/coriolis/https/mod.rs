@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use super::super::{Fingerprint, Target};
 use super::super::state::State;
+use super::super::{Fingerprint, Target};
 use super::ending::GRACE;
 use super::gathering::{Chunk, Gathering};
 use super::packing::gzip;
