@@ -58,6 +58,7 @@ pub(crate) fn of_run(py: Python<'_>, error: &ReplicateError) -> PyErr {
         | ReplicateError::Invalid { disk, .. }
         | ReplicateError::NoTarget { disk }
         | ReplicateError::Occupied { disk, .. }
+        | ReplicateError::Unproven { disk, .. }
         | ReplicateError::Forbidden { disk, .. }
         | ReplicateError::Target { disk, .. }
         | ReplicateError::Mismatch { disk, .. } => Some(disk),

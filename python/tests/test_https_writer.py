@@ -1,6 +1,7 @@
 """A replica on a worker of Coriolis's that is written without Python: by a client, and by the provider."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -88,6 +89,72 @@ def test_a_transfer_from_its_first_run_to_one_without_base(transfer):
     transfer.run()
     transfer.check()
     assert worker.written == transfer.size
+
+
+def test_volumes_that_were_exchanged_are_copied_in_full(transfer, caplog):
+    transfer.environment["verify_disk_integrity"] = False
+    for _ in range(2):
+        transfer.run()
+        transfer.machine.work()
+    # What Coriolis keeps says where it is looked.
+    assert all(volume["replica_state"]["places"] for volume in transfer.volumes_info)
+    transfer.exchange()
+    transfer.run()
+    transfer.check()
+    assert transfer.worker.written == transfer.size
+    assert caplog.text.count("all of it is copied") == 2
+    assert "not as the last run has left it" in str(transfer.told)
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert transfer.worker.written < transfer.size // 4
+
+
+def test_an_older_copy_of_a_volume_is_copied_in_full(transfer, tmp_path):
+    transfer.environment["verify_disk_integrity"] = False
+    for number, volume in enumerate(transfer.volumes_info):
+        volume["volume_id"] = f"id {number}"
+    transfer.run()
+    volume = transfer.volumes_info[1]
+    shutil.copyfile(volume["volume_dev"], tmp_path / "older")
+    disk = transfer.machine.disks[volume["disk_id"]]
+    with open(disk, "r+b") as file:
+        file.seek(5 << 20)
+        file.write(b"x" * 4096)
+    transfer.run()
+    shutil.copyfile(tmp_path / "older", volume["volume_dev"])
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    # Of the other one Coriolis says that it is the same.
+    size = disk.stat().st_size
+    assert size <= transfer.worker.written < size + (transfer.size - size) // 2
+
+
+def test_without_checksums_only_a_volumes_id_makes_an_increment(transfer):
+    transfer.environment["verify_disk_integrity"] = False
+    transfer.worker.fault = lambda call, worker: 404 if call == "checksumJob" else None
+    transfer.run()
+    transfer.machine.work()
+    transfer.run()
+    Transfer.check(transfer)
+    assert transfer.worker.written == transfer.size
+    assert "makes no checksums" in str(transfer.told)
+    for number, volume in enumerate(transfer.volumes_info):
+        volume["volume_id"] = f"id {number}"
+    # It was not said when they were written to.
+    transfer.run()
+    assert transfer.worker.written == transfer.size
+    for _ in range(2):
+        transfer.machine.work()
+        transfer.run()
+        Transfer.check(transfer)
+        assert transfer.worker.written < transfer.size // 4
+    transfer.volumes_info[0]["volume_id"] = "id 7"
+    transfer.run()
+    Transfer.check(transfer)
+    disk = transfer.machine.disks[transfer.volumes_info[0]["disk_id"]]
+    assert transfer.worker.written == disk.stat().st_size
 
 
 def test_what_passes_is_tried_again(transfer):
@@ -212,6 +279,28 @@ def test_a_clients_replica_on_a_worker(worker, client, machine, tmp_path):
             )
             assert done.returncode == 0
         machine.work()
+    one, other = (tmp_path / name for name in machine.disks)
+    one.rename(tmp_path / "between")
+    other.rename(one)
+    (tmp_path / "between").rename(other)
+    worker.written = 0
+    with pytest.raises(ReplicationError, match="not as the last run has left it") as raised:
+        client.replicate(machine.id, writers, state)
+    assert raised.value.disk in machine.disks and worker.written == 0
+    outcome = client.replicate(machine.id, writers, state, overwrite=True, verify=True)
+    assert [disk["how"] for disk in outcome["disks"]] == ["full"] * 2
+    # Another volume, by what its owner says.
+    for number, name in enumerate(machine.disks):
+        writers[name] = HttpsWriter(
+            worker.endpoint, str(tmp_path / name), **certificates, identity=f"id {number}"
+        )
+    outcome = client.replicate(machine.id, writers, state)
+    assert [disk["how"] for disk in outcome["disks"]] == ["incremental"] * 2
+    writers[name] = HttpsWriter(
+        worker.endpoint, str(tmp_path / name), **certificates, identity="id 7"
+    )
+    with pytest.raises(ReplicationError, match="this replica has never written"):
+        client.replicate(machine.id, writers, state)
     shown = repr(next(iter(writers.values())))
     assert worker.endpoint in shown and "PRIVATE" not in shown
 

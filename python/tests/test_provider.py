@@ -4,15 +4,17 @@ import copy
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import time
+import types
 from pathlib import Path
 
 import pytest
 from coriolis import exception
 from coriolis.providers import base
-from coriolis.providers.backup_writers import faults
+from coriolis.providers.backup_writers import WriterImpl, faults
 from coriolis_ovm_exporter import Client
 from coriolis_ovm_exporter.provider import ExportProvider, ProviderError, ledger, nodes, schemas
 
@@ -82,6 +84,14 @@ class Transfer:
         [snapshot] = self.client.get_snapshots(self.machine.id)
         assert {one["replica_state"]["snapshot"] for one in self.volumes_info} == {snapshot["id"]}
         assert faults.open == 0
+
+    def exchange(self):
+        """Each volume comes under the other's name."""
+        one, other = (Path(volume["volume_dev"]) for volume in self.volumes_info)
+        between = one.with_name("between")
+        one.rename(between)
+        other.rename(one)
+        between.rename(other)
 
     def labels(self):
         entries = self.client.get_all_snapshots()
@@ -317,6 +327,102 @@ def test_a_ctrl_c_in_the_middle(transfer):
     assert faults.written < transfer.size // 4
 
 
+def test_volumes_that_were_exchanged_get_no_increment(transfer):
+    for _ in range(2):
+        transfer.run()
+        transfer.machine.work()
+    transfer.exchange()
+    with pytest.raises(ProviderError, match="not as the last run has left it.* copies all of it"):
+        transfer.run()
+    assert faults.written == 0 and faults.open == 0
+    assert transfer.labels() == ["coriolis ID copying", "coriolis ID wrong"]
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert faults.written < transfer.size // 4
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_older_copy_of_a_volume_gets_no_increment(transfer, tmp_path, is_kept):
+    transfer.run()
+    volume = Path(transfer.volumes_info[1]["volume_dev"])
+    disk = transfer.machine.disks[transfer.volumes_info[1]["disk_id"]]
+    older = tmp_path / "older"
+    shutil.copyfile(volume, older)
+    # Where nobody looks unless it was written; or where it is looked if nobody knows what was.
+    offset = 5 << 20 if is_kept else 0
+    with open(disk, "r+b") as file:
+        file.seek(offset)
+        file.write(b"x" * 4096)
+    transfer.run(keep=is_kept)
+    shutil.copyfile(older, volume)
+    transfer.machine.work()
+    with pytest.raises(ProviderError, match="not as the last run has left it"):
+        transfer.run()
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+
+
+def test_a_volume_of_another_id_is_copied_in_full(transfer, caplog, monkeypatch):
+    # Nobody makes checksums.
+    monkeypatch.setattr(WriterImpl, "get_disk_checksum", lambda *_, **__: None)
+    for number, volume in enumerate(transfer.volumes_info):
+        volume["volume_id"] = f"id {number}"
+    for _ in range(2):
+        transfer.run()
+        transfer.check()
+        transfer.machine.work()
+    assert faults.written < transfer.size // 4
+    volume = transfer.volumes_info[0]
+    volume["volume_id"] = "id 7"
+    with open(volume["volume_dev"], "r+b") as file:
+        file.write(b"x" * (1 << 20))
+    transfer.run()
+    transfer.check()
+    size = transfer.machine.disks[volume["disk_id"]].stat().st_size
+    assert size <= faults.written < size + (transfer.size - size) // 2
+    assert "its volume was id 0 in the last run, and is id 7 now" in caplog.text
+    # All of them.
+    for volume in transfer.volumes_info:
+        volume["volume_id"] += " anew"
+        with open(volume["volume_dev"], "r+b") as file:
+            file.write(b"x" * (1 << 20))
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+
+
+def test_a_worker_of_before_there_were_checksums_is_believed(transfer, monkeypatch):
+    class Refused(Exception):
+        def __init__(self, status):
+            super().__init__(f"{status} of the worker's")
+            self.response = types.SimpleNamespace(status_code=status)
+
+    def refuse(status):
+        def get_disk_checksum(self, algorithm, start_offset=0, end_offset=0):
+            raise Refused(status)
+
+        monkeypatch.setattr(WriterImpl, "get_disk_checksum", get_disk_checksum)
+
+    transfer.run()
+    transfer.machine.work()
+    refuse(404)
+    transfer.run()
+    transfer.check()
+    assert faults.written < transfer.size // 4
+    transfer.machine.work()
+    refuse(500)
+    with pytest.raises(Refused, match="500 of the worker"):
+        transfer.run()
+    monkeypatch.undo()
+    transfer.run()
+    transfer.check()
+
+
 def test_a_shared_disk_is_copied_by_another_machine(transfer):
     shared = transfer.volumes_info[1]
     shared.update({"replicate_disk_data": False, "volume_dev": ""})
@@ -449,6 +555,7 @@ def test_a_disk_that_cannot_be_cloned_is_named(transfer):
         (["leaving", "copying", "copying"], None, None, "nobody knows"),
         (["leaving", "leaving", "copying"], None, None, "nobody knows"),
         (["leaving", "wrong"], None, None, "nobody knows"),
+        (["copying", "wrong"], None, None, "something else"),
         (["holds", "holds"], None, None, "nobody knows"),
     ],
 )

@@ -42,6 +42,11 @@ pub(super) async fn json<T: DeserializeOwned>(response: Response) -> Result<T, C
     serde_json::from_slice(&body).map_err(ClientError::Malformed)
 }
 
+/// All of a body that has no more bytes than this.
+pub(super) async fn bytes(response: Response, largest: usize) -> Result<Vec<u8>, ClientError> {
+    read(response, largest, SILENCE).await
+}
+
 /// A success, or the reason why not.
 pub(super) async fn accepted(response: Response) -> Result<Response, ClientError> {
     let status = response.status();

@@ -15,8 +15,9 @@ class HttpsWriter:
 
     Its bytes go to the worker's HTTPS writer, several chunks at a time, over mutual TLS, on threads
     that Python takes no part in. It cannot be read back, so what lies on a volume nobody can tell: a
-    first run needs the disk's name in ``zeroed``, or ``overwrite``. With ``verify`` the worker makes a
-    checksum.
+    first run needs the disk's name in ``zeroed``, or ``overwrite``. In a later run the worker makes
+    checksums of some places: where the volume does not hold what the run before has left there, the run is
+    refused, or with ``overwrite`` all of the disk is copied. With ``verify`` it makes one of everything.
 
     :param endpoint: ``https://HOST:5566``
     :param device: the volume's path on the worker
@@ -25,6 +26,9 @@ class HttpsWriter:
     :param key: of that certificate
     :param name: what the state of the replica calls the volume, where the worker is another one in
         each run; worker and device, unless given
+    :param identity: which volume it is, by an id that no other one ever has: kept in the state. With
+        another one than in the run before it is not taken for the volume of that run. Needed for an
+        increment where the worker makes no checksums
     :param in_flight: chunks under way at the same time, 1 to 64
     :param chunk: bytes of a chunk, 64 KiB to 64 MiB
     :param packing: whether bytes are packed: ``auto`` while they would have to wait anyway
@@ -40,6 +44,7 @@ class HttpsWriter:
         certificate: Pem,
         key: Pem,
         name: Optional[str] = None,
+        identity: Optional[str] = None,
         in_flight: int = 4,
         chunk: int = 2 << 20,
         packing: Literal["auto", "always", "never"] = "auto",
@@ -49,6 +54,7 @@ class HttpsWriter:
         self.device = device
         options = {
             "name": name,
+            "identity": identity,
             "in_flight": in_flight,
             "chunk": chunk,
             "packing": packing,

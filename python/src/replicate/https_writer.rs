@@ -19,6 +19,7 @@ use crate::connection::of_json;
 #[serde(deny_unknown_fields)]
 struct Options {
     name: Option<String>,
+    identity: Option<String>,
     in_flight: usize,
     chunk: usize,
     packing: String,
@@ -66,6 +67,7 @@ impl HttpsWriter {
             },
             options: WriterOptions {
                 name: chosen.name,
+                identity: chosen.identity,
                 in_flight: chosen.in_flight,
                 chunk: chosen.chunk,
                 packing,

@@ -25,6 +25,12 @@ pub struct WorkerOptions {
     /// --zeroed or --overwrite.
     #[arg(long = "to-writer", value_name = "NAME=URL", value_parser = volume)]
     volumes: Vec<(String, Volume)>,
+    /// Which volume a disk goes to, by an id that no other volume ever has, such as the destination's own for
+    /// it; may be repeated. It is compared with that of the run before. With --writer-command, or where a
+    /// worker makes no checksums, nothing else tells that it is still the same volume: without it each run
+    /// copies everything, with --overwrite.
+    #[arg(long = "volume-id", value_name = "NAME=ID", value_parser = identity)]
+    identities: Vec<(String, String)>,
     /// Certificate authority that has signed the worker's certificate (PEM file).
     #[arg(long, value_name = "FILE")]
     writer_ca: Option<PathBuf>,
@@ -80,6 +86,16 @@ fn volume(text: &str) -> Result<(String, Volume), String> {
     ))
 }
 
+/// Reads `NAME=ID`.
+fn identity(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, id)) if !name.is_empty() && !id.trim().is_empty() => {
+            Ok((name.to_owned(), id.trim().to_owned()))
+        }
+        _ => Err("it is NAME=ID".to_owned()),
+    }
+}
+
 fn packing(text: &str) -> Result<Packing, String> {
     Packing::of_name(text).ok_or_else(|| "it is one of auto, always, never".to_owned())
 }
@@ -88,6 +104,7 @@ fn packing(text: &str) -> Result<Packing, String> {
 #[derive(Debug, Clone)]
 pub struct Workers {
     volumes: BTreeMap<String, Volume>,
+    identities: BTreeMap<String, String>,
     workers: BTreeMap<String, HttpsWorker>,
     command: Option<String>,
     packing: Packing,
@@ -129,8 +146,22 @@ impl WorkerOptions {
                 Volume::Messages(_) => {}
             }
         }
+        let mut identities = BTreeMap::new();
+        for (name, id) in &self.identities {
+            if !volumes.contains_key(name) {
+                bail!("--volume-id {name}={id}: give --to-writer {name}=… too");
+            }
+            if identities.insert(name.clone(), id.clone()).is_some() {
+                bail!("--volume-id {name}=…: it is said twice which volume that is; give it once");
+            }
+            let namesakes = self.identities.iter().filter(|(_, other)| other == id);
+            if namesakes.count() > 1 {
+                bail!("--volume-id {name}={id}: two disks cannot go to one volume");
+            }
+        }
         Ok(Workers {
             volumes,
+            identities,
             workers,
             command: self.writer_command.clone(),
             packing: self.writer_packing,
@@ -156,6 +187,7 @@ impl Workers {
         let options = WriterOptions {
             declared_zeroed,
             packing: self.packing,
+            identity: self.identities.get(disk).cloned(),
             ..WriterOptions::default()
         };
         Ok(match self.volumes.get(disk) {
@@ -194,6 +226,17 @@ fn mark(command: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volumes_id_is_anything_but_nothing() {
+        let read = |text| identity(text).ok();
+        let pair = |name: &str, id: &str| Some((name.to_owned(), id.to_owned()));
+        assert_eq!(read("a.img=3f=1"), pair("a.img", "3f=1"));
+        assert_eq!(read("a.img= 3f "), pair("a.img", "3f"));
+        for bad in ["a.img", "a.img=", "a.img=  ", "=3f"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_volume_is_a_url_or_a_path() {

@@ -12,6 +12,7 @@ use super::digesting::{Pair, differing};
 use super::dispenser::Segment;
 use super::job::{Job, Told};
 use super::journal::blocking;
+use super::places::Samples;
 use super::plan::{Plan, TargetFacts};
 use super::run::Run;
 use super::tally::Tally;
@@ -66,7 +67,7 @@ pub(super) async fn replicate(
     let state = run.journal.state().await;
     let tally = Arc::new(Tally::default());
     let mut plan = Plan::of(&state, &goal.disk, &goal.facts);
-    let told = loop {
+    let (told, places) = loop {
         let suspect = plan.suspect.then_some(plan.why.as_str());
         let looks = goal.looks().await?;
         run.journal.will_write(name, looks, suspect).await?;
@@ -102,7 +103,10 @@ pub(super) async fn replicate(
                     plan.how = How::Full;
                     plan.why = job.told().reason.unwrap_or_default();
                 }
-                break job.told();
+                // What was copied before everything was copied anew tells no more than that.
+                let older = state.disks.get(name).filter(|_| plan.how != How::Full);
+                let older = older.map(|known| known.places.as_slice());
+                break (job.told(), job.places(older.unwrap_or_default()));
             }
             Err(Halt::BaseLost(reason)) => {
                 tally.start_anew();
@@ -130,7 +134,8 @@ pub(super) async fn replicate(
         disk: name,
         written: tally.data.load(Relaxed),
     });
-    let known = DiskState::of(&goal.disk, goal.facts.name.clone(), size, fingerprint);
+    let name = goal.facts.name.clone();
+    let known = DiskState::of(&goal.disk, name, size, fingerprint, places);
     Ok((outcome(&goal, plan, told, &tally, checked, begun), known))
 }
 
@@ -159,6 +164,7 @@ fn job(
         _store: Arc::clone(&run.store),
         agreed: OnceLock::new(),
         told: Mutex::default(),
+        samples: (!goal.target.readable()).then(|| Mutex::new(Samples::new())),
     })
 }
 

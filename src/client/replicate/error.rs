@@ -65,6 +65,20 @@ pub enum ReplicateError {
         /// What the target is called.
         target: String,
     },
+    /// Nothing shows that a target which cannot be read from here is still the one that was written to:
+    /// an increment would make another one wrong. Nothing was written.
+    #[error(
+        "{disk}: {reason}. Name the volume that this replica was written to, or allow this one to be \
+         overwritten with a copy of everything (--overwrite)"
+    )]
+    Unproven {
+        /// The disk.
+        disk: String,
+        /// What the target is called.
+        target: String,
+        /// What was found, with the target's name.
+        reason: String,
+    },
     /// A target is the file of a disk itself, or one that is needed for the run.
     #[error("{disk}: {target} is {what}; name another target")]
     Forbidden {

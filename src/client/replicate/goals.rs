@@ -26,10 +26,11 @@ impl Run {
             goal.facts.was_ours = state.owns(&goal.facts.name);
             // A file or a device is locked by whoever opens it; what is elsewhere has a name only.
             let twice = goals.iter().find(|other| {
-                let is_of_same_name = other.facts.name == goal.facts.name
-                    && other.target.is_opaque()
-                    && goal.target.is_opaque();
-                is_of_same_name || Arc::ptr_eq(&other.target, &goal.target)
+                let are_opaque = other.target.is_opaque() && goal.target.is_opaque();
+                let said = goal.facts.fingerprint.as_ref();
+                let is_same = other.facts.name == goal.facts.name
+                    || said.is_some_and(|_| said == other.facts.fingerprint.as_ref());
+                (are_opaque && is_same) || Arc::ptr_eq(&other.target, &goal.target)
             });
             if let Some(other) = twice {
                 return Err(ReplicateError::Setup(format!(
@@ -84,6 +85,7 @@ impl Run {
             fingerprint: target
                 .fingerprint()
                 .map_err(|error| failed(Some(&target), error))?,
+            doubt: None,
         };
         Ok(Goal {
             disk,

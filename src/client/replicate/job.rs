@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use uuid::Uuid;
 
+use super::places::{Place, Samples};
 use super::progress::Progress;
 use super::stop::Stop;
 use super::tally::Tally;
@@ -34,6 +35,8 @@ pub(super) struct Job {
     pub(super) agreed: OnceLock<Option<Uuid>>,
     /// What the headers said of how changes are found.
     pub(super) told: Mutex<Told>,
+    /// Some of what was written, where the target cannot be known by anything else.
+    pub(super) samples: Option<Mutex<Samples>>,
 }
 
 /// What headers say for people.
@@ -98,6 +101,31 @@ impl Job {
     pub(super) fn told(&self) -> Told {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.clone()
+    }
+
+    /// These bytes were written.
+    pub(super) fn wrote(&self, offset: u64, bytes: &[u8]) {
+        if let Some(samples) = &self.samples {
+            let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
+            samples.wrote(offset, bytes);
+        }
+    }
+
+    /// What the base had there was made zeros.
+    pub(super) fn zeroed(&self, offset: u64, length: u64) {
+        if let Some(samples) = self.samples.as_ref().filter(|_| self.base.is_some()) {
+            let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
+            samples.zeroed(offset, length);
+        }
+    }
+
+    /// Where it is to be looked before the next run, with `older` of the runs before.
+    pub(super) fn places(&self, older: &[Place]) -> Vec<Place> {
+        let Some(samples) = &self.samples else {
+            return Vec::new();
+        };
+        let samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.remembered(older, self.size)
     }
 
     pub(super) fn set_goal(&self, bytes: u64) {

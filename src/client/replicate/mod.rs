@@ -40,6 +40,11 @@
 //! run was killed while it wrote to it, by its serial number alone. Have the run
 //! [verified](Replication::verified) where anything else may have been written there.
 //!
+//! A volume of a worker, which cannot be read from here, is known by what lies on it: before an increment
+//! goes there, the worker's checksums of some places, those that were written last among them, are compared
+//! with what the base has there. Where they differ, or nobody can make any and the caller has not said which
+//! volume it is, the run is refused, or with [`Replication::overwrite`] everything is copied.
+//!
 //! The third line is why a run that wrote is not just repeated with a newer snapshot: a block that
 //! differs between base and the snapshot half applied, and is in the newer one again as it was in
 //! the base, is in no delta from the base to that, and would keep the bytes of the one between.
@@ -54,12 +59,15 @@ mod error;
 mod goals;
 mod job;
 mod journal;
+mod look;
 mod lost;
 mod options;
 mod outcome;
 mod past;
+mod places;
 mod plan;
 mod progress;
+mod proof;
 mod replication;
 mod run;
 mod state;
@@ -76,6 +84,7 @@ mod writing;
 pub use cancellation::Cancellation;
 pub use error::ReplicateError;
 pub use outcome::{DiskOutcome, EndpointShare, How, Outcome};
+pub use places::Place;
 pub use progress::{Event, Progress};
 pub use replication::Replication;
 pub use state::{DiskState, Pending, ReplicaState, STATE_VERSION};

@@ -17,6 +17,8 @@ pub(super) struct TargetFacts {
     pub(super) readable: bool,
     /// As it was found.
     pub(super) fingerprint: Option<Fingerprint>,
+    /// Why it does not hold the base, or why nobody can tell: of one that was looked at for that.
+    pub(super) doubt: Option<String>,
 }
 
 /// How a disk is copied.
@@ -118,6 +120,12 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
         } else {
             found == left
         };
+        if left.is_another_device(found) {
+            return Some(format!(
+                "{} is another one than was written to: {} instead of {}",
+                target.name, found.identity, left.identity
+            ));
+        }
         if !is_same {
             return Some(format!(
                 "{} was changed since the last run by somebody else (restored from a backup?)",
@@ -125,7 +133,7 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
             ));
         }
     }
-    None
+    target.doubt.clone()
 }
 
 /// A run looks at its targets more often than that, also where its state is slow to be saved.
@@ -186,6 +194,7 @@ mod tests {
             was_ours: false,
             readable: true,
             fingerprint: Some(fingerprint("8:1", "1")),
+            doubt: None,
         }
     }
 
@@ -198,6 +207,7 @@ mod tests {
             target: "/replicas/a.img".to_owned(),
             target_size: 100,
             fingerprint: Some(fingerprint("8:1", "1")),
+            places: Vec::new(),
         };
         state.disks.insert("a.img".to_owned(), known);
         state
@@ -233,7 +243,17 @@ mod tests {
             fingerprint: Some(fingerprint(identity, version)),
             ..target()
         };
+        let doubted = TargetFacts {
+            doubt: Some("it was looked at".to_owned()),
+            ..target()
+        };
+        let mut volume = state();
+        let left = fingerprint("device volume=1", "");
+        volume.disks.get_mut("a.img").unwrap().fingerprint = Some(left);
         for (state, target, why) in [
+            (state(), doubted.clone(), "looked at"),
+            (dirty(state()), doubted, "looked at"),
+            (volume, touched("device volume=2", ""), "volume=2 instead"),
             (state(), touched("8:1", "2"), "by somebody else"),
             (state(), touched("8:2", "1"), "by somebody else"),
             (dirty(state()), touched("8:2", "2"), "by somebody else"),

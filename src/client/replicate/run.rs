@@ -222,7 +222,7 @@ impl Run {
         for warning in &snapshot.warnings {
             self.warn(warning.clone());
         }
-        let goals = self.goals(snapshot, is_first).await?;
+        let mut goals = self.goals(snapshot, is_first).await?;
         self.may_be_written(snapshot, &goals).await?;
         // What shows that a target is not what it was, such as its size, is gone once it is prepared.
         self.journal
@@ -243,6 +243,7 @@ impl Run {
                 goal.prepare().await?;
             }
         }
+        self.prove(snapshot.id, &mut goals).await?;
         let mut watch = Watch::over(&goals);
         let mut is_ending = false;
         let turns = Arc::new(Semaphore::new(self.options.parallel_disks));
@@ -313,7 +314,7 @@ impl Run {
     }
 
     /// Those that were opened.
-    fn targets(&self) -> Vec<Arc<dyn Target>> {
+    pub(super) fn targets(&self) -> Vec<Arc<dyn Target>> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.values().cloned().collect()
     }
@@ -327,7 +328,7 @@ impl Run {
 }
 
 /// Says that nothing more is written to them, and returns when nothing is.
-async fn abandon(targets: Vec<Arc<dyn Target>>) {
+pub(super) async fn abandon(targets: Vec<Arc<dyn Target>>) {
     let mut at_work = JoinSet::new();
     for target in targets {
         at_work.spawn_blocking(move || target.abandon());

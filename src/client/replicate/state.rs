@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Place;
 use crate::client::target::Fingerprint;
 use crate::protocol::{SnapshotDisk, SnapshotRequest};
 
@@ -65,6 +66,10 @@ pub struct DiskState {
     /// What its target looked like when it was left. None where it does not tell.
     #[serde(default)]
     pub fingerprint: Option<Fingerprint>,
+    /// Of a target that cannot be read: some of the places that were written last, where it is looked
+    /// whether it is still the same one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Place>,
 }
 
 /// A run that has begun.
@@ -163,6 +168,7 @@ impl DiskState {
         target: String,
         target_size: u64,
         fingerprint: Option<Fingerprint>,
+        places: Vec<Place>,
     ) -> DiskState {
         DiskState {
             size: disk.size,
@@ -170,6 +176,7 @@ impl DiskState {
             target,
             target_size,
             fingerprint,
+            places,
         }
     }
 }
@@ -194,6 +201,7 @@ mod tests {
             target: "a".to_owned(),
             target_size: 1,
             fingerprint: None,
+            places: Vec::new(),
         }
     }
 

@@ -60,6 +60,7 @@ pub(super) fn write(
         let is_zero = match &piece {
             Piece::Data { bytes, .. } => {
                 job.target.write_at(offset, bytes).map_err(failed)?;
+                job.wrote(offset, bytes);
                 tally.data.fetch_add(length, Relaxed);
                 Some(false)
             }
@@ -75,6 +76,7 @@ pub(super) fn write(
             }
             Piece::Zero { .. } => {
                 job.target.zero(offset, length).map_err(failed)?;
+                job.zeroed(offset, length);
                 tally.zeros.fetch_add(length, Relaxed);
                 Some(true)
             }

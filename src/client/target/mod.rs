@@ -105,10 +105,12 @@ pub trait Target: Send + Sync {
     }
 
     /// The SHA-256, hexadecimal, of these of its bytes, made where they lie: of a target that cannot
-    /// be read from here. After a flush. None where nobody can make any, whichever bytes.
+    /// be read from here. Before anything is written, or after a flush. None where nobody can make any,
+    /// whichever bytes.
     ///
     /// # Errors
-    /// What keeps it from being made.
+    /// What keeps it from being made: [`io::ErrorKind::Unsupported`] where that is found out only when it
+    /// is tried, [`io::ErrorKind::InvalidData`] where it was tried, and nothing that is one came of it.
     fn sha256(&self, range: Range<u64>) -> io::Result<Option<String>> {
         let _ = range;
         Ok(None)
@@ -141,7 +143,9 @@ pub trait Target: Send + Sync {
     }
 
     /// Whether nobody can tell from here what lies on it. Then a replica that has never written to it
-    /// does so only with its owner's word, as to one that holds something.
+    /// does so only with its owner's word, as to one that holds something; and what has changed since
+    /// the last run goes there only where [`Target::sha256`] shows that it holds the rest, or, where there
+    /// is none, where [`Target::fingerprint`] is the same as then.
     fn is_opaque(&self) -> bool {
         false
     }

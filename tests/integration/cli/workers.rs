@@ -86,6 +86,8 @@ async fn disks_go_to_workers_and_are_kept_there() {
     let ran = scene.run(&arguments, &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("--overwrite"), "{ran:?}");
+    let volume = ["--volume-id".to_owned(), format!("{}=3f", scene.names[1])];
+    let arguments = [&volume[..], &arguments[..]].concat();
     for (more, how) in [
         (&["--zeroed"][..], "full"),
         (&[], "incremental"),
@@ -105,6 +107,10 @@ async fn disks_go_to_workers_and_are_kept_there() {
         assert_eq!(scene.worker.held(), [""; 0]);
         scene.desk.scribble();
     }
+    // Nobody can look at what lies behind the command.
+    let ran = scene.run(&arguments[2..], &[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("--volume-id"), "{ran:?}");
     // Another command may lead to another volume of the same path.
     let mut elsewhere = arguments.clone();
     elsewhere.last_mut().unwrap().push_str(" # another");
@@ -115,7 +121,7 @@ async fn disks_go_to_workers_and_are_kept_there() {
         .find(|disk| disk["name"] == json!(scene.names[1]));
     assert_eq!(moved.unwrap()["how"], "full", "{outcome}");
     // Alone, the one that makes checksums is verified.
-    let alone = [&arguments[2..4], &arguments[6..12]].concat();
+    let alone = [&arguments[4..6], &arguments[8..14]].concat();
     let other = scene.folder.path().join("other.json");
     let more = [
         "--state",
@@ -161,6 +167,22 @@ async fn what_is_missing_or_wrong_is_said() {
         (
             with(["--verify".into(), "--overwrite".into()]),
             "cannot be verified",
+        ),
+        (
+            with(["--volume-id".into(), "absent=3f".into()]),
+            "give --to-writer absent",
+        ),
+        (
+            [
+                whole.clone(),
+                scene
+                    .names
+                    .iter()
+                    .flat_map(|name| ["--volume-id".to_owned(), format!("{name}=3f")])
+                    .collect(),
+            ]
+            .concat(),
+            "two disks cannot go to one volume",
         ),
     ] {
         let ran = scene.run(&arguments, &["--zeroed", "-q"]);

@@ -13,4 +13,5 @@ mod proxy;
 mod rounds;
 mod scene;
 mod targets;
+mod volumes;
 mod workers;

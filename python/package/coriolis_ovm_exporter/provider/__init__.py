@@ -127,12 +127,16 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         # Told before anything is changed, if it cannot be used.
         wants_native = bool(environment.get("native_writer"))
         native = {
-            disk: https_writer(target_conn_info, volume) if wants_native else None
+            disk: https_writer(target_conn_info, volume, ledger.identity_of(volume))
+            if wants_native
+            else None
             for disk, volume in volumes.items()
         }
         is_native = all(native.values())
         client, *others = found.clients
         replica = ledger.Replica(client, found.vm["id"], list(volumes.values()), incremental)
+        for disk, reason in replica.exchanged.items():
+            _LOG.warning("%s: %s: %s; all of it is copied", instance_name, disk, reason)
         said = [disk for disk, volume in volumes.items() if _is_said_to_be_zero(volume)]
         zeroed = said if said and replica.may_trust_zeroed() else []
         writer: Any = None if is_native else self._writer(target_conn_info, volumes_info)
@@ -173,9 +177,8 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         )
         for warning in outcome["warnings"]:
             _LOG.warning("%s: %s", instance_name, warning)
-        remembered = replica.remembered()
         return [
-            {**volume, "replica_state": remembered}
+            {**volume, "replica_state": replica.remembered(volume["disk_id"])}
             if volume["disk_id"] in volumes
             else dict(volume)
             for volume in volumes_info

@@ -49,7 +49,9 @@ def events_of(event_handler: Any) -> Any:
     return event_handler if hasattr(event_handler, "add_percentage_step") else None
 
 
-def https_writer(connection: Mapping[str, Any], volume: Json) -> Optional[HttpsWriter]:
+def https_writer(
+    connection: Mapping[str, Any], volume: Json, identity: Optional[str]
+) -> Optional[HttpsWriter]:
     """A writer of ours for a volume, where its worker has the writer over HTTPS; else None."""
     if connection.get("backend") != "http_backup_writer":
         return None
@@ -78,6 +80,7 @@ def https_writer(connection: Mapping[str, Any], volume: Json) -> Optional[HttpsW
             key=str(certificates["client_key"]).encode(),
             # The worker is another one in each transfer.
             name=name_of(disk),
+            identity=identity,
         )
     except ValueError as error:
         raise ProviderError(f"{disk}: {error}") from error

@@ -16,7 +16,7 @@ copies everything only where it has to.
 
 import time
 import uuid
-from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Tuple, TypeVar
+from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Set, Tuple, TypeVar
 
 from ..client import Client
 from ..errors import HTTPError, TransportError
@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 #: How long a snapshot is kept that no run comes back to, seconds.
 ABANDONED = 7 * 24 * 3600
+#: Of a disk, where tables and superblocks lie, bytes.
+_START = 4 << 20
 #: Of a call that is needed, seconds before the next attempt.
 _PAUSES = (1, 3, 10)
 
@@ -40,10 +42,12 @@ class Replica:
     ) -> None:
         self._client = client
         self._vm = vm
+        #: Volumes by the names of their disks.
+        self._volumes = {volume["disk_id"]: volume for volume in volumes_info}
         #: Disks that were copied before, by their names.
         self._known = {
-            volume["disk_id"]: volume["replica_state"]
-            for volume in volumes_info
+            disk: volume["replica_state"]
+            for disk, volume in self._volumes.items()
             if (volume.get("replica_state") or {}).get("vm") == vm
         }
         ids = {state["replica"] for state in self._known.values()}
@@ -52,9 +56,22 @@ class Replica:
             self._known = {}
         self.is_new = not self._known
         self.id = ids.pop() if len(ids) == 1 else str(uuid.uuid4())
+        #: Disks whose volume is another one than the one that was written to, and why that is known.
+        self.exchanged = {
+            disk: f"its volume was {state['volume']} in the last run, and is {volume} now"
+            for disk, state in self._known.items()
+            for volume in [identity_of(self._volumes[disk])]
+            if None not in (volume, state.get("volume")) and volume != state["volume"]
+        }
+        # What was written to the other one is not on this one.
+        self._known = {
+            disk: state for disk, state in self._known.items() if disk not in self.exchanged
+        }
         self._incremental = incremental
-        self._volumes = {volume["disk_id"] for volume in volumes_info}
         self._labels: Dict[str, str] = {}
+        self._distrusted: Set[str] = set()
+        #: The snapshot that an interrupted run has half written.
+        self._half: Optional[str] = None
         self._state: Optional[Json] = self._begin()
 
     def label(self, role: str) -> str:
@@ -77,7 +94,23 @@ class Replica:
 
     def distrust(self, snapshot: str) -> None:
         """The volumes were found to differ from it."""
+        self._distrusted.add(snapshot)
         self._call_it(snapshot, "wrong")
+
+    def place(self, disk: str) -> Optional[Tuple[int, int]]:
+        """Where it can be seen whether a volume holds the base, as offset and end: what was written last.
+
+        None where that is not known, since a run was interrupted while it wrote there.
+        """
+        state = self._state or {}
+        if self._half is not None and (state.get("pending") or {}).get("snapshot") == self._half:
+            return None
+        known = (state.get("disks") or {}).get(disk)
+        if known is None or state.get("base") is None:
+            return None
+        for place in known.get("places") or ():
+            return place["offset"], min(place["offset"] + place["length"], known["size"])
+        return 0, min(_START, known["size"])
 
     @property
     def base(self) -> str:
@@ -87,9 +120,17 @@ class Replica:
             raise ProviderError("the run has ended without a snapshot")
         return str(base)
 
-    def remembered(self) -> Json:
-        """What Coriolis keeps for each volume."""
-        return {"replica": self.id, "vm": self._vm, "snapshot": self.base}
+    def remembered(self, disk: str) -> Json:
+        """What Coriolis keeps for a volume."""
+        known: Json = {"replica": self.id, "vm": self._vm, "snapshot": self.base}
+        volume = identity_of(self._volumes[disk])
+        if volume is not None:
+            known["volume"] = volume
+        places = ((self._state or {}).get("disks") or {}).get(disk, {}).get("places")
+        if places:
+            # Where it is looked, before the next run, whether the volume holds what it should.
+            known["places"] = places
+        return known
 
     def may_trust_zeroed(self) -> bool:
         """Whether volumes that are said to be zero can be: nobody may have begun to write to them.
@@ -100,6 +141,8 @@ class Replica:
         return self.is_new and not any(_role(entry.get("label")) for entry in self._entries())
 
     def _call_it(self, snapshot: str, role: str) -> None:
+        if snapshot in self._distrusted:
+            role = "wrong"
         label = self.label(role)
         if self._labels.get(snapshot) == label:
             return
@@ -160,6 +203,7 @@ class Replica:
             for entry in ours["holds"] + ours["leaving"]:
                 self._call_it(entry["id"], "wrong")
         elif pending is not None:
+            self._half = pending
             state["pending"] = {
                 "request": {},
                 "snapshot": pending,
@@ -180,10 +224,28 @@ class Replica:
                 "source": disk["parent_path"],
                 "target": name_of(disk["name"]),
                 "target_size": 0,
+                **self._seen(disk["name"], base),
             }
             for disk in snapshot["disks"]
             if disk["name"] in self._known
         }
+
+    def _seen(self, disk: str, base: str) -> Json:
+        """What is known of its volume besides. Coriolis may have kept nothing of the last run."""
+        state = self._known[disk]
+        seen: Json = {}
+        if state.get("volume") is not None:
+            # As the engine calls a volume whose id it is told.
+            seen["fingerprint"] = {"identity": f"device volume={state['volume']}", "version": ""}
+        if state.get("places") and state.get("snapshot") == base:
+            seen["places"] = state["places"]
+        return seen
+
+
+def identity_of(volume: Json) -> Optional[str]:
+    """What the destination calls a volume, where Coriolis says that: no other one has the same."""
+    known = volume.get("volume_id")
+    return str(known) if known not in (None, "") else None
 
 
 def _judge(
@@ -199,6 +261,8 @@ def _judge(
         has_volumes = set(copying[0]["disks"]) <= set(volumes)
         if _is_ready(leaving[0]) and _is_ready(copying[0]) and has_volumes:
             return leaving[0]["id"], copying[0]["id"], None
+    if not holds and not leaving and ours["wrong"]:
+        return None, None, "its volume was found to hold something else than was written to it"
     if not holds and not leaving:
         return None, None, "the snapshot that its volume held was deleted"
     return None, None, "a run that was interrupted has left it in a state that nobody knows"

@@ -12,6 +12,10 @@
 //! ([`WriterOptions::declared_zeroed`], or
 //! [`Replication::overwrite`](crate::client::replicate::Replication::overwrite)).
 //!
+//! A volume under the same name may be another one the next time, or an older copy of itself. Over HTTPS
+//! the worker's checksums of some places tell, before an increment goes there; where there are none, only
+//! the owner's word does ([`WriterOptions::identity`]).
+//!
 //! Writes are answered before they have arrived; an error comes with a later call, at the latest with
 //! [`flush`](super::Target::flush), after which everything is there or the run has failed.
 

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::super::Fingerprint;
 use super::Packing;
 
 /// What may be chosen for a writer.
@@ -11,6 +12,10 @@ pub struct WriterOptions {
     /// What messages call the volume, and by which the state of a replica knows it: for volumes whose
     /// worker is another one in each run. Worker and device unless named.
     pub name: Option<String>,
+    /// Which volume it is, by an id that no other volume ever has, such as the destination's own for it.
+    /// The state keeps it: with another one a run does not take up where the last one ended. Where the
+    /// worker makes no checksums nothing else tells that.
+    pub identity: Option<String>,
     /// Chunks, or messages, that may be under way at the same time: 1 to 64.
     pub in_flight: usize,
     /// Bytes that are sent at once, 64 KiB to 64 MiB. What follows upon each other is gathered up to
@@ -28,6 +33,7 @@ impl Default for WriterOptions {
         WriterOptions {
             declared_zeroed: false,
             name: None,
+            identity: None,
             in_flight: 4,
             chunk: 2 << 20,
             packing: Packing::Auto,
@@ -37,6 +43,11 @@ impl Default for WriterOptions {
 }
 
 impl WriterOptions {
+    /// What tells the volume from others, as its owner says.
+    pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
+        self.identity.as_deref().map(Fingerprint::of_volume)
+    }
+
     /// The same, as far as it can be done.
     pub(super) fn within_limits(mut self) -> WriterOptions {
         self.in_flight = self.in_flight.clamp(1, 64);

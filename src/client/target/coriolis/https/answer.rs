@@ -27,6 +27,9 @@ pub(super) enum CallError {
     Silent(Duration),
     #[error("its answer cannot be understood: {0}")]
     Malformed(String),
+    /// It is asked for a checksum, and does not know how.
+    #[error("it makes no checksums: it answers {status}{}", said(.reason))]
+    NoChecksums { status: StatusCode, reason: String },
     /// The run was given up, and this with it.
     #[error("it was given up")]
     GivenUp,
@@ -47,7 +50,7 @@ impl CallError {
             ),
             CallError::Transport(error) => !error.is_builder() && !is_distrust(error),
             CallError::Silent(_) => true,
-            CallError::Malformed(_) | CallError::GivenUp => false,
+            CallError::Malformed(_) | CallError::NoChecksums { .. } | CallError::GivenUp => false,
         }
     }
 
@@ -76,7 +79,27 @@ impl CallError {
             CallError::Transport(_) => io::ErrorKind::NotConnected,
             CallError::Silent(_) => io::ErrorKind::TimedOut,
             CallError::Malformed(_) => io::ErrorKind::InvalidData,
+            CallError::NoChecksums { .. } => io::ErrorKind::Unsupported,
             CallError::GivenUp => io::ErrorKind::Other,
+        }
+    }
+
+    /// The same of the first call for a checksum, of a device that is there and ours.
+    pub(super) fn of_checksum(self) -> CallError {
+        match self {
+            CallError::Refused { status, reason }
+                if matches!(
+                    status,
+                    StatusCode::BAD_REQUEST
+                        | StatusCode::NOT_FOUND
+                        | StatusCode::METHOD_NOT_ALLOWED
+                        | StatusCode::UNPROCESSABLE_ENTITY
+                        | StatusCode::NOT_IMPLEMENTED
+                ) =>
+            {
+                CallError::NoChecksums { status, reason }
+            }
+            error => error,
         }
     }
 
@@ -97,6 +120,7 @@ impl CallError {
             CallError::Transport(_) | CallError::Silent(_) => {
                 "see that the worker runs and can be reached"
             }
+            CallError::NoChecksums { .. } => "see whether a newer worker does",
             CallError::GivenUp => "run again",
         }
     }
@@ -218,6 +242,23 @@ mod tests {
         }
         assert!(CallError::Silent(Duration::ZERO).is_transient());
         assert!(!CallError::GivenUp.is_transient());
+    }
+
+    #[test]
+    fn a_worker_that_knows_no_checksums_is_told_from_one_that_cannot_now() {
+        for (status, expected) in [
+            (400, io::ErrorKind::Unsupported),
+            (404, io::ErrorKind::Unsupported),
+            (405, io::ErrorKind::Unsupported),
+            (501, io::ErrorKind::Unsupported),
+            (403, io::ErrorKind::PermissionDenied),
+            (409, io::ErrorKind::ResourceBusy),
+            (500, io::ErrorKind::Other),
+            (503, io::ErrorKind::Other),
+        ] {
+            assert_eq!(refused(status).of_checksum().kind(), expected, "{status}");
+        }
+        assert!(!refused(404).of_checksum().is_transient());
     }
 
     #[test]

@@ -49,7 +49,8 @@ async fn job(
 ) -> Result<String, CallError> {
     let size = range.end - range.start;
     let begin = || calls.begin_checksum(range.clone(), ALGORITHM);
-    let id = attempts.until(begin, CallError::is_transient).await?;
+    let begun = attempts.until(begin, CallError::is_transient).await;
+    let id = begun.map_err(CallError::of_checksum)?;
     let done = watch(calls, attempts, &id, size).await;
     // One that stays costs the worker little, and tells nothing.
     if let Err(error) = calls.drop_checksum(&id).await {

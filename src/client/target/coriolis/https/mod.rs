@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use super::super::Target;
 use super::super::state::State;
+use super::super::{Fingerprint, Target};
 use super::ending::GRACE;
 use super::gathering::{Chunk, Gathering};
 use super::packing::gzip;
@@ -341,7 +341,8 @@ impl Target for HttpsWriter {
         done.inspect_err(|error| self.device.flight.fail(error))
     }
 
-    /// By a checksum job on the worker.
+    /// By a checksum job on the worker. [`io::ErrorKind::Unsupported`] where it knows of none,
+    /// [`io::ErrorKind::InvalidData`] where the job has failed, or its result is none.
     fn sha256(&self, range: Range<u64>) -> io::Result<Option<String>> {
         self.device.sha256(range).map(Some)
     }
@@ -352,6 +353,10 @@ impl Target for HttpsWriter {
 
     fn is_opaque(&self) -> bool {
         true
+    }
+
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        Ok(self.device.options.fingerprint())
     }
 
     fn zeroed(&self) -> bool {

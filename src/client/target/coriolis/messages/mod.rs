@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::super::Target;
 use super::super::state::State;
+use super::super::{Fingerprint, Target};
 use super::gathering::{Chunk, Gathering};
 use super::threads::Threads;
 use super::{Packing, WriterOptions};
@@ -293,6 +293,10 @@ impl Target for MessageWriter {
 
     fn is_opaque(&self) -> bool {
         true
+    }
+
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        Ok(self.options.fingerprint())
     }
 
     fn zeroed(&self) -> bool {
