@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -23,7 +24,7 @@ use crate::server::body_limit::BodyLimits;
 use crate::server::lifecycle::Lifecycle;
 use crate::server::listener::Listener;
 use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
-use crate::server::metrics::Metrics;
+use crate::server::metrics::{Metrics, MetricsToken};
 use crate::server::metrics::listener::MetricsListener;
 use crate::server::tls::{ServerTls, TlsFiles};
 use crate::server::tokens::TokenIssuer;
@@ -51,19 +52,34 @@ pub(super) const PIN_FILE: &str = "manager-pin";
 /// # Errors
 /// What keeps it from starting: configuration, certificates, the index, the address.
 pub fn run(file: &Path) -> anyhow::Result<()> {
+    allocator::keep_free(KEPT_FREE);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // Before anything that takes time: it would end the daemon. One that comes during the start is
+    // heeded after it. A program that is started meanwhile does not inherit this.
+    let hung_up = {
+        let _inside = runtime.enter();
+        signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?
+    };
     let loaded = config::load(file)?;
     let config = &loaded.config;
     let log = Log::start(config)?;
     // Standard error may go nowhere (upstart): what ends the daemon is in its log too.
-    run_logged(&loaded, log).inspect_err(|error| {
+    run_logged(&loaded, log, runtime, hung_up).inspect_err(|error| {
         if config.log_file.is_some() {
             tracing::error!("{error:#}");
         }
     })
 }
 
-fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
-    allocator::keep_free(KEPT_FREE);
+fn run_logged(
+    loaded: &Loaded,
+    log: Log,
+    runtime: Runtime,
+    hung_up: Signal,
+) -> anyhow::Result<()> {
     let config = &loaded.config;
     // Before anything can go wrong: a guest may be standing still.
     let programs = toolstack(config).programs();
@@ -82,11 +98,8 @@ fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let app = Arc::new(assemble(config, secret.as_bytes())?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(loaded, app, tls, log));
+    let reload = Reload::new(loaded, log, tls.clone(), app.clone());
+    let result = runtime.block_on(serve(config, app, tls, reload.at_each(hung_up)));
     // An operation that changes something runs to its end. Most end in milliseconds; one that
     // waits for a sick file system is named by its manifest and undone or finished next time.
     runtime.shutdown_timeout(config.api.limits.shutdown_grace);
@@ -94,16 +107,13 @@ fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
 }
 
 async fn serve(
-    loaded: &Loaded,
+    config: &Config,
     app: Arc<App>,
     tls: Arc<ServerTls>,
-    log: Log,
+    reloads: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-    let config = &loaded.config;
-    let reload = Reload::new(loaded, log, tls.clone(), app.clone());
     let (snapshots, files) = (app.snapshots.clone(), app.files.clone());
     let lifecycle = app.lifecycle.clone();
     // A file system that hangs must not keep the others from being served.
@@ -129,7 +139,7 @@ async fn serve(
     ]);
     let background = [
         tokio::spawn(recover_again(snapshots, files, lifecycle.clone())),
-        tokio::spawn(reload.at_each(hung_up)),
+        tokio::spawn(reloads),
         tokio::spawn(figures),
     ];
     let shutdown = async {
@@ -265,7 +275,11 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         lifecycle: Lifecycle::begin(),
         activities: Activities::new(),
         metrics: Metrics::new(),
-        metrics_token: config.metrics.token_file.clone(),
+        metrics_token: config
+            .metrics
+            .token_file
+            .clone()
+            .map(MetricsToken::in_file),
         look: Arc::new(Semaphore::new(1)),
         connections: OnceLock::new(),
         openapi: OnceLock::new(),
