@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,6 +14,7 @@ use super::document::{draft, missing_identity, read};
 use super::problem::{ConfigError, Place, Problem, Severity, unreadable};
 use super::secret;
 use super::settings::{Config, Toolstack};
+use super::token_file;
 
 /// What was found.
 #[derive(Debug, Clone)]
@@ -247,24 +249,22 @@ impl Surroundings<'_> {
     }
 
     fn metrics(&mut self) {
-        let metrics = &self.config.metrics;
-        if let Some(path) = &metrics.token_file {
-            match File::open(path) {
-                Err(error) => {
-                    self.add(
-                        Severity::Error,
-                        "metrics.token_file",
-                        unreadable(path, &error),
-                    );
-                }
-                Ok(_) if readable_by_all(path) => {
-                    let path = path.display();
-                    let message =
-                        format!("{path} can be read by every user of this node; chmod 600 {path}");
-                    self.add(Severity::Warning, "metrics.token_file", message);
-                }
-                Ok(_) => {}
+        let Some(path) = &self.config.metrics.token_file else {
+            return;
+        };
+        let key = "metrics.token_file";
+        let named = path.display();
+        match token_file::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::Other => {
+                self.add(Severity::Error, key, format!("{named}: {error}"));
             }
+            Err(error) => self.add(Severity::Error, key, unreadable(path, &error)),
+            Ok(_) if readable_by_all(path) => {
+                let message =
+                    format!("{named} can be read by every user of this node; chmod 600 {named}");
+                self.add(Severity::Warning, key, message);
+            }
+            Ok(_) => {}
         }
     }
 

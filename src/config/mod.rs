@@ -9,6 +9,7 @@ pub mod arguments;
 pub mod check;
 pub mod secret;
 pub mod size;
+pub mod token_file;
 
 mod certificates;
 mod changes;
@@ -22,6 +23,7 @@ mod section;
 mod settings;
 mod suggestion;
 mod values;
+mod weakening;
 
 pub(crate) use certificates::dates as certificate_dates;
 pub use changes::{Change, changes, in_force};
@@ -32,3 +34,4 @@ pub use settings::{
     Api, Config, Jwt, Limits, LogFormat, LogLevel, Login, MinFree, SecretText, Snapshots, Tls,
     Toolstack,
 };
+pub use weakening::{Weakening, weakenings};

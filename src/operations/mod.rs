@@ -8,6 +8,7 @@ mod instance;
 pub mod log;
 pub mod purge;
 pub mod random_numbers;
+mod recovery;
 mod reload;
 pub mod serve;
 mod service_files;

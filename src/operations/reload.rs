@@ -17,6 +17,8 @@ use crate::server::{App, ManagerSettings};
 pub(super) struct Reload {
     /// What is in force.
     loaded: Loaded,
+    /// What was asked for last: the log's file may come into force later.
+    asked: Config,
     log: Log,
     tls: Arc<ServerTls>,
     app: Arc<App>,
@@ -33,6 +35,7 @@ impl Reload {
     pub(super) fn new(loaded: &Loaded, log: Log, tls: Arc<ServerTls>, app: Arc<App>) -> Reload {
         Reload {
             loaded: loaded.clone(),
+            asked: loaded.config.clone(),
             log,
             tls,
             app,
@@ -59,6 +62,8 @@ impl Reload {
     }
 
     fn take_up(&mut self) {
+        // The log may have gone on to another file by itself.
+        self.log.note_in_force(&mut self.loaded.config);
         let old = self.loaded.config.clone();
         let fresh = self.fresh().inspect_err(|reasons| {
             for reason in reasons {
@@ -70,10 +75,18 @@ impl Reload {
         let new = fresh.as_ref().map_or(&old, |fresh| &fresh.loaded.config);
         let mut held = config::in_force(&old, new);
 
-        if let Err(error) = self.log.take_up(&held) {
-            tracing::error!("SIGHUP: {error}; the old file stays in use");
-            held.log_file.clone_from(&old.log_file);
+        if fresh.is_some() {
+            self.asked = held.clone();
         }
+        // Whichever says more, until all is said.
+        self.log.set_level(old.log_level.max(held.log_level));
+        if let Err(error) = self.log.take_up(&self.asked) {
+            tracing::error!(
+                "SIGHUP: {error}; the old file stays in use, and the new one is tried again from time \
+                 to time"
+            );
+        }
+        self.log.note_in_force(&mut held);
         let files = fresh.as_ref().map_or_else(
             || self.tls.identity().files().clone(),
             |fresh| fresh.tls.clone(),
@@ -82,13 +95,16 @@ impl Reload {
         if !certificates {
             held.api.tls = old.api.tls.clone();
         }
+        let app = &self.app;
+        if let Some(token) = &app.metrics_token {
+            token.look();
+        }
         if let Some(fresh) = fresh {
-            self.say_what_changes(&old, &fresh.loaded);
-            let app = &self.app;
             app.manager.set(fresh.manager);
             app.tokens.take_up(held.jwt.time_to_live);
             app.throttle.take_up(throttle_policy(&held));
             app.snapshots.take_up(held.snapshots.clone());
+            say_what_changes(&old, &held, &fresh.loaded);
             self.loaded = Loaded {
                 config: held,
                 ..fresh.loaded
@@ -97,6 +113,7 @@ impl Reload {
                 tracing::info!("SIGHUP: configuration, log file and certificates taken up");
             }
         }
+        self.log.set_level(self.loaded.config.log_level);
     }
 
     /// The configuration on disk, or all that is wrong with it.
@@ -112,28 +129,6 @@ impl Reload {
             tls: tls_files(&loaded).map_err(told)?,
             loaded,
         })
-    }
-
-    fn say_what_changes(&self, old: &Config, new: &Loaded) {
-        for warning in &new.warnings {
-            tracing::warn!("SIGHUP: {warning}");
-        }
-        let (later, now): (Vec<_>, Vec<_>) = config::changes(old, &new.config)
-            .into_iter()
-            .partition(|change| change.restart);
-        let keys = |changes: &[config::Change]| {
-            let keys: Vec<_> = changes.iter().map(|change| change.key).collect();
-            keys.join(", ")
-        };
-        if !now.is_empty() {
-            tracing::info!("SIGHUP: changed: {}", keys(&now));
-        }
-        if !later.is_empty() {
-            tracing::warn!(
-                "SIGHUP: changed, but only a restart takes it up: {}",
-                keys(&later)
-            );
-        }
     }
 
     /// Whether the identity in these files is in use now. One that no client would accept does not
@@ -156,6 +151,40 @@ impl Reload {
         }
         self.tls.take_up(fresh);
         true
+    }
+}
+
+/// Tells what has changed from what was in force, what of the file is not in force, and why that is.
+fn say_what_changes(old: &Config, held: &Config, new: &Loaded) {
+    for warning in &new.warnings {
+        tracing::warn!("SIGHUP: {warning}");
+    }
+    let keys = |changes: &[config::Change]| {
+        let keys: Vec<_> = changes.iter().map(|change| change.key).collect();
+        keys.join(", ")
+    };
+    let now = config::changes(old, held);
+    if !now.is_empty() {
+        tracing::info!("SIGHUP: changed: {}", keys(&now));
+    }
+    for weakening in config::weakenings(old, held) {
+        let config::Weakening { key, meaning } = weakening;
+        tracing::warn!("SIGHUP: {key} protects less than before: {meaning}");
+    }
+    let (later, refused): (Vec<_>, Vec<_>) = config::changes(held, &new.config)
+        .into_iter()
+        .partition(|change| change.restart);
+    if !refused.is_empty() {
+        tracing::error!(
+            "SIGHUP: not in force, for the reasons above: {}",
+            keys(&refused)
+        );
+    }
+    if !later.is_empty() {
+        tracing::warn!(
+            "SIGHUP: changed, but only a restart takes it up: {}",
+            keys(&later)
+        );
     }
 }
 

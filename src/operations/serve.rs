@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use super::instance::Instance;
 use super::log::Log;
 use super::random_numbers;
+use super::recovery::Recovery;
 use super::reload::{self, Reload};
 use crate::config::{self, Config, Current, Loaded, secret};
 use crate::guard::Guards;
@@ -23,14 +25,14 @@ use crate::server::body_limit::BodyLimits;
 use crate::server::lifecycle::Lifecycle;
 use crate::server::listener::Listener;
 use crate::server::login_throttle::{LoginThrottle, ThrottlePolicy};
-use crate::server::metrics::Metrics;
 use crate::server::metrics::listener::MetricsListener;
+use crate::server::metrics::{Metrics, MetricsToken};
 use crate::server::tls::{ServerTls, TlsFiles};
 use crate::server::tokens::TokenIssuer;
 use crate::server::{self, App, ManagerSettings};
 #[cfg(debug_assertions)]
 use crate::snapshots::faults::Faults;
-use crate::snapshots::{BufferPool, SnapshotError, Snapshots};
+use crate::snapshots::{BufferPool, Snapshots};
 use crate::sys::allocator;
 
 /// How long the start waits for that.
@@ -51,19 +53,29 @@ pub(super) const PIN_FILE: &str = "manager-pin";
 /// # Errors
 /// What keeps it from starting: configuration, certificates, the index, the address.
 pub fn run(file: &Path) -> anyhow::Result<()> {
+    allocator::keep_free(KEPT_FREE);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // Before anything that takes time: it would end the daemon. One that comes during the start is
+    // heeded after it. A program that is started meanwhile does not inherit this.
+    let hung_up = {
+        let _inside = runtime.enter();
+        signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?
+    };
     let loaded = config::load(file)?;
     let config = &loaded.config;
     let log = Log::start(config)?;
     // Standard error may go nowhere (upstart): what ends the daemon is in its log too.
-    run_logged(&loaded, log).inspect_err(|error| {
+    run_logged(&loaded, log, runtime, hung_up).inspect_err(|error| {
         if config.log_file.is_some() {
             tracing::error!("{error:#}");
         }
     })
 }
 
-fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
-    allocator::keep_free(KEPT_FREE);
+fn run_logged(loaded: &Loaded, log: Log, runtime: Runtime, hung_up: Signal) -> anyhow::Result<()> {
     let config = &loaded.config;
     // Before anything can go wrong: a guest may be standing still.
     let programs = toolstack(config).programs();
@@ -82,11 +94,8 @@ fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let app = Arc::new(assemble(config, secret.as_bytes())?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(loaded, app, tls, log));
+    let reload = Reload::new(loaded, log, tls.clone(), app.clone());
+    let result = runtime.block_on(serve(config, app, tls, reload.at_each(hung_up)));
     // An operation that changes something runs to its end. Most end in milliseconds; one that
     // waits for a sick file system is named by its manifest and undone or finished next time.
     runtime.shutdown_timeout(config.api.limits.shutdown_grace);
@@ -94,25 +103,20 @@ fn run_logged(loaded: &Loaded, log: Log) -> anyhow::Result<()> {
 }
 
 async fn serve(
-    loaded: &Loaded,
+    config: &Config,
     app: Arc<App>,
     tls: Arc<ServerTls>,
-    log: Log,
+    reloads: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let hung_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-    let config = &loaded.config;
-    let reload = Reload::new(loaded, log, tls.clone(), app.clone());
-    let (snapshots, files) = (app.snapshots.clone(), app.files.clone());
     let lifecycle = app.lifecycle.clone();
+    let recovery = Recovery::of(&app.snapshots, &app.files);
+    let first_round = tokio::spawn(recovery.clone().first_round());
     // A file system that hangs must not keep the others from being served.
-    if tokio::time::timeout(
-        RECOVER_AT_START,
-        recover(&snapshots, &files, &lifecycle, true),
-    )
-    .await
-    .is_err()
+    if tokio::time::timeout(RECOVER_AT_START, first_round)
+        .await
+        .is_err()
     {
         tracing::warn!("looking for leftovers takes long; it goes on beside the requests");
     }
@@ -122,14 +126,15 @@ async fn serve(
     let figures = figures(config.metrics.bind, app.clone()).await?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     // Fails where no service manager asked to be told.
+    lifecycle.serves();
     let status = format!("serving on {address}");
     let _ = sd_notify::notify(&[
         sd_notify::NotifyState::Status(&status),
         sd_notify::NotifyState::Ready,
     ]);
     let background = [
-        tokio::spawn(recover_again(snapshots, files, lifecycle.clone())),
-        tokio::spawn(reload.at_each(hung_up)),
+        tokio::spawn(recovery.go_round()),
+        tokio::spawn(reloads),
         tokio::spawn(figures),
     ];
     let shutdown = async {
@@ -172,53 +177,6 @@ async fn shutdown(mut terminated: Signal, mut interrupted: Signal) {
         _ = interrupted.recv() => tracing::info!("SIGINT: finishing requests"),
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-}
-
-/// Leftovers of crashes, here or on other nodes, paused guests among them, expired snapshots, and
-/// those of the first generation, from time to time.
-async fn recover_again(snapshots: Arc<Snapshots>, files: NodeFiles, lifecycle: Arc<Lifecycle>) {
-    loop {
-        tokio::time::sleep(snapshots.recover_interval()).await;
-        snapshots.release_left();
-        recover(&snapshots, &files, &lifecycle, false).await;
-    }
-}
-
-async fn recover(
-    snapshots: &Arc<Snapshots>,
-    files: &NodeFiles,
-    lifecycle: &Arc<Lifecycle>,
-    at_start: bool,
-) {
-    let (snapshots, files) = (snapshots.clone(), files.clone());
-    let lifecycle = lifecycle.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        if at_start {
-            snapshots.remove_scratch();
-        }
-        let recovered = snapshots.recover()?;
-        lifecycle.recovered();
-        for id in snapshots.expire()? {
-            tracing::info!(snapshot = %id, "its term is over: deleted");
-        }
-        for id in snapshots.adopt(|repositories| files.inventory(repositories))? {
-            tracing::info!(snapshot = %id, "adopted from the first generation");
-        }
-        Ok::<_, SnapshotError>(recovered)
-    })
-    .await;
-    match done {
-        Ok(Ok(recovered)) if recovered.is_nothing() => tracing::debug!("no leftovers"),
-        Ok(Ok(recovered)) => tracing::info!(
-            undone = ?recovered.undone,
-            finished = ?recovered.finished,
-            cleared = ?recovered.cleared,
-            mended = ?recovered.mended,
-            "leftovers of an interrupted run removed"
-        ),
-        Ok(Err(error)) => tracing::error!("recovery: {error}"),
-        Err(error) => tracing::error!("recovery ended badly: {error}"),
-    }
 }
 
 /// What the server shows, and whom it believes.
@@ -265,7 +223,7 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         lifecycle: Lifecycle::begin(),
         activities: Activities::new(),
         metrics: Metrics::new(),
-        metrics_token: config.metrics.token_file.clone(),
+        metrics_token: config.metrics.token_file.clone().map(MetricsToken::in_file),
         look: Arc::new(Semaphore::new(1)),
         connections: OnceLock::new(),
         openapi: OnceLock::new(),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::agent::{AgentDatabases, AgentRepository};
+use super::looks::Looks;
 use super::repository::{Mount, Repository, RepositorySource};
 use super::vm_config::VmConfig;
 use super::warning_log::WarningLog;
@@ -61,6 +62,7 @@ impl Inventory {
 #[derive(Debug, Clone)]
 pub struct NodeFiles {
     agent: AgentDatabases,
+    looks: Arc<Looks>,
     repository_log: Arc<WarningLog>,
     machine_log: Arc<WarningLog>,
 }
@@ -71,6 +73,7 @@ impl NodeFiles {
     pub fn new(agent: AgentDatabases) -> NodeFiles {
         NodeFiles {
             agent,
+            looks: Arc::default(),
             repository_log: Arc::default(),
             machine_log: Arc::default(),
         }
@@ -83,11 +86,11 @@ impl NodeFiles {
     }
 
     /// Every repository that the agent knows, and what is wrong: what could not be read, and which
-    /// of them are not there. Blocks.
+    /// of them are not there, or do not answer. Blocks, but for no repository that hangs.
     #[must_use]
     pub fn look_at_repositories(&self) -> (Vec<Repository>, Vec<String>) {
         let (repositories, mut warnings) = match self.agent.repositories() {
-            Ok((known, warnings)) => (known.into_iter().map(look_at).collect(), warnings),
+            Ok((known, warnings)) => (self.looks.at(known), warnings),
             Err(error) => (Vec::new(), vec![error.to_string()]),
         };
         for repository in &repositories {
@@ -155,11 +158,15 @@ impl RepositorySource for NodeFiles {
 /// Looks at a repository that the agent knows. Blocks.
 #[must_use]
 pub fn look_at(known: AgentRepository) -> Repository {
-    // Where the agent's record has lost the mount point, it is where OVM always puts it.
-    let mount_point = known
-        .mount_point
-        .unwrap_or_else(|| Path::new("/OVS/Repositories").join(&known.id));
+    let mount_point = place_of(&known);
     Repository::inspect(known.id, known.alias, mount_point)
+}
+
+/// Where it is mounted, or would be.
+pub(super) fn place_of(known: &AgentRepository) -> PathBuf {
+    // Where the agent's record has lost the mount point, it is where OVM always puts it.
+    let put = || Path::new("/OVS/Repositories").join(&known.id);
+    known.mount_point.clone().unwrap_or_else(put)
 }
 
 fn list(directory: &Path) -> std::io::Result<Vec<String>> {

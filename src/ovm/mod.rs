@@ -4,6 +4,7 @@ pub mod agent;
 pub mod berkeley_db;
 pub mod domains;
 pub mod inventory;
+mod looks;
 pub mod manager;
 pub mod pickle;
 pub mod repository;

@@ -67,6 +67,8 @@ pub(super) struct Connection {
     handshaken: AtomicBool,
     /// Since when there is no request in flight.
     idle_since: AtomicU64,
+    /// When the request in flight began.
+    request_since: AtomicU64,
     headers_since: AtomicU64,
     write_blocked_since: AtomicU64,
     /// It takes no further request.
@@ -88,6 +90,7 @@ impl Connection {
             input_pending: AtomicBool::new(false),
             handshaken: AtomicBool::new(false),
             idle_since: AtomicU64::new(1),
+            request_since: AtomicU64::new(0),
             headers_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
             ending: AtomicBool::new(false),
@@ -150,6 +153,7 @@ impl Connection {
 
     /// Returns whether the request may be served: a connection about to be closed starts nothing.
     fn request_begins(&self) -> bool {
+        self.request_since.store(self.now(), Relaxed);
         self.requests.fetch_add(1, SeqCst);
         self.headers_since.store(0, Relaxed);
         self.input_pending.store(false, Relaxed);
@@ -224,19 +228,29 @@ impl Connection {
     }
 
     /// Whether, and in which order, this connection may be closed to make room: the lowest rank
-    /// first, in it the longest idle.
+    /// first, in it the longest idle, or the longest at its request.
     pub(super) fn evictable(&self) -> Option<(Rank, Duration)> {
         if self.is_closing() {
             return None;
         }
-        let idle = self.since(self.idle_since.load(Relaxed));
+        let lasts = self.since(self.mark().load(Relaxed));
         let rank = rank(
             self.is_authenticated(),
             self.is_idle(),
             self.waits_for_peer(),
-            idle,
+            lasts,
         )?;
-        Some((rank, idle))
+        Some((rank, lasts))
+    }
+
+    /// When what it does now began: a request, or doing nothing. A connection that was used before is
+    /// no older than its request.
+    fn mark(&self) -> &AtomicU64 {
+        if self.is_idle() {
+            &self.idle_since
+        } else {
+            &self.request_since
+        }
     }
 
     fn waits_for_peer(&self) -> bool {
@@ -244,13 +258,14 @@ impl Connection {
     }
 }
 
-/// `idle`: since its last request, or since it was opened.
-fn rank(authenticated: bool, is_idle: bool, waits: bool, idle: Duration) -> Option<Rank> {
+/// `lasts`: since its last request, or since it was opened, where it is idle; else since its request
+/// began.
+fn rank(authenticated: bool, is_idle: bool, waits: bool, lasts: Duration) -> Option<Rank> {
     match (authenticated, is_idle) {
         (false, true) => Some(Rank::Unauthenticated),
-        (false, false) if waits && idle >= SLOW_LOGIN => Some(Rank::UnauthenticatedSlow),
+        (false, false) if waits && lasts >= SLOW_LOGIN => Some(Rank::UnauthenticatedSlow),
         (false, false) if waits => Some(Rank::UnauthenticatedWaiting),
-        (true, true) if idle >= AUTHENTICATED_REST => Some(Rank::AuthenticatedIdle),
+        (true, true) if lasts >= AUTHENTICATED_REST => Some(Rank::AuthenticatedIdle),
         _ => None,
     }
 }

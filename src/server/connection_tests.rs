@@ -113,6 +113,24 @@ fn a_login_that_takes_long_goes_before_those_that_are_new() {
     assert_eq!(rank(true, false, true, SLOW_LOGIN), None);
 }
 
+/// A client that keeps its connection is no slower than one that comes anew.
+#[test]
+fn a_login_is_slow_by_its_own_request_and_not_by_its_connection() {
+    let mut connection = Connection::new(1, "192.0.2.1:1".parse().unwrap());
+    let long_ago = Instant::now().checked_sub(SLOW_LOGIN * 10);
+    connection.opened = long_ago.expect("this machine has just been started");
+    let connection = Arc::new(connection);
+    connection.handshake_done();
+    let (rank, idle) = connection.evictable().unwrap();
+    assert_eq!(rank, Rank::Unauthenticated);
+    assert!(idle >= SLOW_LOGIN * 10);
+    let _request = RequestInFlight::begin(&connection).unwrap();
+    let _body = BodyArriving::begin(&connection);
+    let (rank, lasts) = connection.evictable().unwrap();
+    assert_eq!(rank, Rank::UnauthenticatedWaiting);
+    assert!(lasts < SLOW_LOGIN, "{lasts:?}");
+}
+
 #[tokio::test]
 async fn a_close_before_anybody_waits_is_not_lost() {
     let connection = connection();

@@ -121,6 +121,7 @@ fn snapshot_status(error: &SnapshotError) -> StatusCode {
         | SnapshotError::Busy { .. }
         | SnapshotError::GivenUp { .. }
         | SnapshotError::Stalled { .. }
+        | SnapshotError::NotRead { .. }
         | SnapshotError::Unanswered { .. } => StatusCode::SERVICE_UNAVAILABLE,
         SnapshotError::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
         SnapshotError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {

@@ -16,7 +16,7 @@ pub(super) async fn live() -> Json<Health> {
     })
 }
 
-/// It is worth asking: recovery has run, and the daemon does not stop.
+/// It is worth asking: the daemon serves, and does not stop.
 pub(super) async fn ready(State(app): State<Shared>) -> Response {
     if app.lifecycle.is_ready() {
         return live().await.into_response();

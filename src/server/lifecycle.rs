@@ -1,5 +1,5 @@
-//! Whether requests can be answered now: leftovers of earlier runs have been looked for, and the
-//! daemon does not stop.
+//! Whether requests can be answered now: the daemon listens, and does not stop. What keeps one
+//! repository from being used is not asked here: the others can be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 /// Where the daemon is in its life. Set by its start, read by handlers.
 #[derive(Debug)]
 pub struct Lifecycle {
-    recovered: AtomicBool,
+    serves: AtomicBool,
     stopping: watch::Sender<bool>,
 }
 
@@ -18,14 +18,14 @@ impl Lifecycle {
     #[must_use]
     pub fn begin() -> Arc<Lifecycle> {
         Arc::new(Lifecycle {
-            recovered: AtomicBool::new(false),
+            serves: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
         })
     }
 
-    /// Leftovers have been looked for.
-    pub fn recovered(&self) {
-        self.recovered.store(true, Ordering::Relaxed);
+    /// It listens, and leftovers have been looked for, or are being looked for since a while.
+    pub fn serves(&self) {
+        self.serves.store(true, Ordering::Relaxed);
     }
 
     /// Running requests are finished, and nothing more is begun.
@@ -36,7 +36,7 @@ impl Lifecycle {
     /// Whether it is worth asking.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.recovered.load(Ordering::Relaxed) && !*self.stopping.borrow()
+        self.serves.load(Ordering::Relaxed) && !*self.stopping.borrow()
     }
 
     /// Returns when the daemon stops: for what would go on for ever.
@@ -54,7 +54,7 @@ mod tests {
     async fn ready_is_between_the_start_and_the_end() {
         let lifecycle = Lifecycle::begin();
         assert!(!lifecycle.is_ready());
-        lifecycle.recovered();
+        lifecycle.serves();
         assert!(lifecycle.is_ready());
         let early = tokio::spawn({
             let lifecycle = lifecycle.clone();
@@ -66,7 +66,7 @@ mod tests {
         early.await.unwrap();
         lifecycle.stopping().await;
         assert!(!lifecycle.is_ready());
-        lifecycle.recovered();
+        lifecycle.serves();
         assert!(!lifecycle.is_ready());
     }
 }

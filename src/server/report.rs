@@ -34,9 +34,15 @@ pub(super) async fn show(
         };
         let snapshot = snapshot.ready()?;
         turn.take()?;
+        let limit = app.snapshots.storage_timeout();
+        turn.reading("reading the manifests of all snapshots", limit)?;
         let stalls = app.snapshots.expected_stalls(&snapshot)?;
         let mut disks = Vec::new();
         for (disk, expected) in snapshot.manifest.disks.iter().zip(&stalls.expected) {
+            turn.reading(
+                format!("reading disk {} of snapshot {}", disk.name, snapshot.id()),
+                limit,
+            )?;
             let file = snapshot.open(disk)?;
             let size = file.size();
             disks.push(DiskReport {
@@ -48,6 +54,7 @@ pub(super) async fn show(
                 contents: guest::look(&mut Sealed::of(file), size),
             });
         }
+        turn.stepped();
         let starts = disks.iter().find(|disk| disk.contents.firmware.is_some());
         let all = || {
             disks

@@ -1,6 +1,5 @@
 //! What every handler works with.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use super::error::ApiError;
 use super::lifecycle::Lifecycle;
 use super::login::ManagerSettings;
 use super::login_throttle::LoginThrottle;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, MetricsToken};
 use super::tokens::TokenIssuer;
 use crate::config::Current;
 use crate::ovm::domains::Toolstack;
@@ -47,8 +46,8 @@ pub struct App {
     pub activities: Arc<Activities>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
-    /// A file with a token that is good for them alone.
-    pub metrics_token: Option<PathBuf>,
+    /// A token that is good for them alone.
+    pub metrics_token: Option<Arc<MetricsToken>>,
     /// Lets one at a time look at repositories for them.
     pub look: Arc<Semaphore>,
     /// The connections that it serves, once it listens.

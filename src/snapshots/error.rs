@@ -226,6 +226,16 @@ pub enum SnapshotError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// Reading hangs.
+    #[error(
+        "{what} has not ended within {seconds} s, so the storage below it does not answer. Nothing was changed. Look at that storage, then try again"
+    )]
+    NotRead {
+        /// What hangs, on which file.
+        what: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// Its last step hangs.
     #[error(
         "whether snapshot {id} was taken is not certain yet: {what} has not ended within {seconds} s, so the storage below it does not answer. Look at that storage, then at the list of snapshots"

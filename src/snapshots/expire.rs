@@ -11,18 +11,12 @@ use super::manifest::Manifest;
 use super::snapshot::Snapshot;
 
 impl Snapshots {
-    /// Deletes every snapshot whose term is over, and gives their ids. One that cannot be deleted
-    /// now is logged and tried again next time.
-    ///
-    /// # Errors
-    /// The catalog's own.
-    pub fn expire(&self) -> Result<Vec<Uuid>, SnapshotError> {
+    /// Deletes those whose term is over, and gives their ids. One that cannot be deleted now is logged and
+    /// tried again next time.
+    pub(super) fn expire_those(&self, snapshots: &[Snapshot]) -> Vec<Uuid> {
         let mut expired = Vec::new();
-        for snapshot in self.all(None)? {
-            if !is_over(&snapshot.manifest) {
-                continue;
-            }
-            match self.expire_one(&snapshot) {
+        for snapshot in snapshots.iter().filter(|one| is_over(&one.manifest)) {
+            match self.expire_one(snapshot) {
                 Ok(true) => expired.push(snapshot.id()),
                 Ok(false) => {}
                 Err(error) => {
@@ -30,7 +24,7 @@ impl Snapshots {
                 }
             }
         }
-        Ok(expired)
+        expired
     }
 
     /// False where its term has been extended, or somebody has deleted it meanwhile.

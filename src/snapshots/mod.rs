@@ -34,6 +34,7 @@ mod stall;
 pub mod stillness;
 mod subject;
 mod survey;
+mod tending;
 mod turn;
 mod unreadable;
 mod walk;
@@ -53,11 +54,12 @@ pub use digests::digests;
 pub use error::SnapshotError;
 pub use naming::disk_names;
 pub use probe::{Ability, try_a_clone};
-pub use recover::Recovered;
+pub use recover::{Plot, Recovered};
 pub use snapshot::{Snapshot, Standing};
 pub use stall::Stalls;
 pub use subject::{DiskVerdict, Need, Obstacle};
 pub use survey::Survey;
+pub use tending::{Piece, Tending, UnderWay};
 pub use turn::Turn;
 pub use unreadable::UnreadableSnapshot;
 pub use walk::{Stretch, Walk};
@@ -88,6 +90,7 @@ pub struct Snapshots {
     toolstack: Option<Toolstack>,
     faults: Faults,
     adoption: Adoption,
+    tending: Arc<Tending>,
 }
 
 impl Snapshots {
@@ -113,6 +116,7 @@ impl Snapshots {
             toolstack: None,
             faults: Faults::default(),
             adoption: Adoption::beside(db_file),
+            tending: Arc::default(),
         })
     }
 
@@ -138,6 +142,18 @@ impl Snapshots {
     #[must_use]
     pub fn recover_interval(&self) -> Duration {
         self.settings.get().recover_interval
+    }
+
+    /// Which pieces of recovery are under way.
+    #[must_use]
+    pub fn tending(&self) -> &Arc<Tending> {
+        &self.tending
+    }
+
+    /// How long storage may keep a step of an operation waiting.
+    #[must_use]
+    pub fn storage_timeout(&self) -> Duration {
+        self.settings.get().storage_timeout
     }
 
     /// A wait for an operation's turn, as long as the configuration allows.

@@ -1,5 +1,6 @@
 //! What a crash left is put right: at start, and again from time to time.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::{Snapshots, delete};
 use crate::ovm::repository::Repository;
 use crate::sys::flock::Flock;
 
-/// What [`Snapshots::recover`] has done.
+/// What [`Snapshots::tend`] has done.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Snapshots that were being made and are undone.
@@ -37,22 +38,63 @@ impl Recovered {
     }
 }
 
+/// What is recovered by itself: what lies on these repositories, and on all of them.
+#[derive(Debug)]
+pub struct Plot {
+    /// Their ids.
+    pub ids: Vec<String>,
+    /// Where it is only one.
+    repository: Option<Repository>,
+    snapshots: Vec<Snapshot>,
+}
+
 impl Snapshots {
+    /// Looks for all that there is to recover, in pieces that hang for themselves.
+    ///
+    /// # Errors
+    /// The catalog's own.
+    pub fn plots(&self) -> Result<Vec<Plot>, SnapshotError> {
+        let repositories = self.repositories.repositories();
+        let found = self.all_in(&repositories, None)?;
+        let mut plots: BTreeMap<Vec<String>, Plot> = BTreeMap::new();
+        let plot = |ids: &Vec<String>, repository: Option<Repository>| Plot {
+            ids: ids.clone(),
+            repository,
+            snapshots: Vec::new(),
+        };
+        for repository in repositories {
+            if repository.status().is_some() {
+                let ids = vec![repository.id.clone()];
+                plots.insert(ids.clone(), plot(&ids, Some(repository)));
+            }
+        }
+        for snapshot in found {
+            let ids: Vec<String> = snapshot.shelves().into_iter().map(|(id, _)| id).collect();
+            // Out of reach as a whole.
+            if ids.is_empty() {
+                continue;
+            }
+            let of_these = plots.entry(ids.clone());
+            of_these
+                .or_insert_with(|| plot(&ids, None))
+                .snapshots
+                .push(snapshot);
+        }
+        Ok(plots.into_values().collect())
+    }
+
     /// Undoes half-made snapshots, finishes half-deleted ones, and mends what an interrupted change
     /// has left of manifests. One that has a part on a
     /// repository that is not mounted waits; what somebody is working on holds a lock and is left
-    /// alone.
-    ///
-    /// # Errors
-    /// The catalog's own. What a file system refuses is logged and tried again next time.
-    pub fn recover(&self) -> Result<Recovered, SnapshotError> {
+    /// alone. What a file system refuses is logged and tried again next time.
+    #[must_use]
+    pub fn tend(&self, plot: &Plot) -> Recovered {
         let mut recovered = Recovered::default();
-        let repositories = self.repositories.repositories();
-        for snapshot in self.all_in(&repositories, None)? {
+        for snapshot in &plot.snapshots {
             let (list, done) = match snapshot.standing {
-                Standing::Creating => (&mut recovered.undone, self.finish_left(&snapshot)),
-                Standing::Deleting => (&mut recovered.finished, self.finish_left(&snapshot)),
-                Standing::Ready => (&mut recovered.mended, self.mend(&snapshot)),
+                Standing::Creating => (&mut recovered.undone, self.finish_left(snapshot)),
+                Standing::Deleting => (&mut recovered.finished, self.finish_left(snapshot)),
+                Standing::Ready => (&mut recovered.mended, self.mend(snapshot)),
                 Standing::Waiting(_) | Standing::Broken(_) => continue,
             };
             match done {
@@ -61,12 +103,40 @@ impl Snapshots {
                 Err(error) => tracing::warn!("recovery of snapshot {}: {error}", snapshot.id()),
             }
         }
-        for repository in &repositories {
-            if repository.status().is_some() {
-                clear_all(repository, &mut recovered, &self.faults);
-            }
+        if let Some(repository) = &plot.repository {
+            clear_all(repository, &mut recovered, &self.faults);
+        }
+        recovered
+    }
+
+    /// The same for all plots, one after the other.
+    ///
+    /// # Errors
+    /// The catalog's own.
+    pub fn recover(&self) -> Result<Recovered, SnapshotError> {
+        let mut recovered = Recovered::default();
+        for plot in self.plots()? {
+            let more = self.tend(&plot);
+            recovered.undone.extend(more.undone);
+            recovered.finished.extend(more.finished);
+            recovered.cleared.extend(more.cleared);
+            recovered.mended.extend(more.mended);
         }
         Ok(recovered)
+    }
+
+    /// Deletes those snapshots of a plot whose term is over, and gives their ids.
+    #[must_use]
+    pub fn expire_in(&self, plot: &Plot) -> Vec<Uuid> {
+        self.expire_those(&plot.snapshots)
+    }
+
+    /// Removes scratch files that trial clones of an earlier run have left on a plot. Only at start: a
+    /// trial on another node may be under way later.
+    pub fn remove_scratch_of(&self, plot: &Plot) {
+        if let Some(repository) = &plot.repository {
+            remove_scratch_in(repository);
+        }
     }
 
     /// True when it is gone, false when somebody is at work on it, or a part of it is out of reach.
@@ -138,16 +208,19 @@ impl Snapshots {
         is_tidy(&self.find(&snapshot.manifest.vm_id, &id.to_string())?)
     }
 
-    /// Removes scratch files that trial clones of an earlier run have left. Only at start: a
-    /// trial on another node may be under way later.
+    /// The same on all repositories.
     pub fn remove_scratch(&self) {
         for repository in self.repositories.repositories() {
-            if repository.status().is_some()
-                && let Err(error) = Shelf::of(&repository.mount_point).remove_scratch()
-            {
-                tracing::warn!("{}: {error}", repository.mount_point.display());
+            if repository.status().is_some() {
+                remove_scratch_in(&repository);
             }
         }
+    }
+}
+
+fn remove_scratch_in(repository: &Repository) {
+    if let Err(error) = Shelf::of(&repository.mount_point).remove_scratch() {
+        tracing::warn!("{}: {error}", repository.mount_point.display());
     }
 }
 

@@ -36,25 +36,36 @@ struct Step {
     what: String,
     limit: Duration,
     until: Instant,
-    /// The snapshot whose manifest says ready when this step ends: nothing is undone any more.
-    made: Option<Uuid>,
+    kind: Kind,
+}
+
+/// What becomes of an operation that is given up in the middle of a step.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// It undoes what it has made.
+    Making,
+    /// The manifest of this snapshot says ready when the step ends: nothing is undone any more.
+    Publishing(Uuid),
+    /// It has made nothing.
+    Reading,
 }
 
 impl Step {
-    fn lasting(what: String, limit: Duration, made: Option<Uuid>) -> Step {
+    fn lasting(what: String, limit: Duration, kind: Kind) -> Step {
         Step {
             what,
             limit,
             until: Instant::now() + limit,
-            made,
+            kind,
         }
     }
 
     fn error(&self) -> SnapshotError {
         let (what, seconds) = (self.what.clone(), self.limit.as_secs());
-        match self.made {
-            None => SnapshotError::Stalled { what, seconds },
-            Some(id) => SnapshotError::Unanswered { id, what, seconds },
+        match self.kind {
+            Kind::Making => SnapshotError::Stalled { what, seconds },
+            Kind::Publishing(id) => SnapshotError::Unanswered { id, what, seconds },
+            Kind::Reading => SnapshotError::NotRead { what, seconds },
         }
     }
 }
@@ -135,7 +146,15 @@ impl Turn {
     /// [`SnapshotError::Stalled`] where an earlier step took longer, so that nobody waits any more: it
     /// has to undo what it has made.
     pub fn step(&self, what: impl Into<String>, limit: Duration) -> Result<(), SnapshotError> {
-        self.next(Step::lasting(what.into(), limit, None))
+        self.next(Step::lasting(what.into(), limit, Kind::Making))
+    }
+
+    /// The same for an operation that only reads.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NotRead`] where nobody waits any more: it has to stop reading.
+    pub fn reading(&self, what: impl Into<String>, limit: Duration) -> Result<(), SnapshotError> {
+        self.next(Step::lasting(what.into(), limit, Kind::Reading))
     }
 
     /// The same for the step from which on nothing is undone: it makes this snapshot ready.
@@ -148,7 +167,7 @@ impl Turn {
         what: impl Into<String>,
         limit: Duration,
     ) -> Result<(), SnapshotError> {
-        self.next(Step::lasting(what.into(), limit, Some(id)))
+        self.next(Step::lasting(what.into(), limit, Kind::Publishing(id)))
     }
 
     fn next(&self, step: Step) -> Result<(), SnapshotError> {
@@ -275,6 +294,17 @@ mod tests {
         turn.stepped();
         assert!(turn.overdue().is_none());
         turn.take().unwrap();
+    }
+
+    #[test]
+    fn what_only_reads_is_given_up_without_a_word_of_undoing() {
+        let turn = Turn::within(Duration::ZERO);
+        turn.take().unwrap();
+        turn.reading("reading one", Duration::ZERO).unwrap();
+        let said = turn.overdue().unwrap();
+        assert!(matches!(said, SnapshotError::NotRead { .. }), "{said}");
+        let hour = Duration::from_secs(3600);
+        assert!(turn.reading("reading two", hour).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The log's file: appended to, renamed when it is full, and lost lines counted.
 //!
-//! Nothing here is an error that ends the daemon. What cannot be written is counted, and said in
-//! the log when that can be written again.
+//! Nothing here is an error that ends the daemon. What cannot be written goes to standard error, is
+//! counted, and said in the log when that can be written again.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -47,6 +47,13 @@ pub(super) struct LogFile {
     notices: Vec<Notice>,
 }
 
+/// A line is not in the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unwritten {
+    /// Why, where it is the first one.
+    pub(super) trouble: Option<String>,
+}
+
 #[derive(Debug)]
 struct Open {
     file: File,
@@ -86,32 +93,61 @@ impl LogFile {
         self.form
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// When it is rotated.
+    pub(super) fn rotation(&self) -> Option<Rotation> {
+        self.rotation
+    }
+
+    /// Opens one that could not be opened, if it is time to try that again. True when it is open.
+    pub(super) fn try_again(&mut self) -> bool {
+        if self.is_early() || self.open().is_err() {
+            return false;
+        }
+        self.remove_surplus(Timestamp::now());
+        true
+    }
+
+    /// Whether somebody has removed the file that is written to.
+    pub(super) fn is_nameless(&self) -> bool {
+        let metadata = self.open.as_ref().map(|open| open.file.metadata());
+        metadata.is_some_and(|found| found.is_ok_and(|found| found.nlink() == 0))
+    }
+
+    fn is_early(&self) -> bool {
+        self.next_open.is_some_and(|next| Instant::now() < next)
+    }
+
     /// Takes over what an earlier file of this log has lost.
     pub(super) fn succeed(&mut self, earlier: &mut LogFile) {
         self.lost += std::mem::take(&mut earlier.lost);
         self.notices.append(&mut earlier.notices);
     }
 
-    /// Appends a line, which ends with its newline. Gives what is to be said elsewhere: that lines
-    /// begin to be lost.
-    pub(super) fn append(&mut self, line: &[u8], now: Timestamp) -> Option<String> {
+    /// Appends a line, which ends with its newline.
+    ///
+    /// # Errors
+    /// That it has to go elsewhere, and why, where that begins.
+    pub(super) fn append(&mut self, line: &[u8], now: Timestamp) -> Result<(), Unwritten> {
         self.rotate_if_full(line.len() as u64, now);
         if self.next_look <= Instant::now() {
             self.remove_surplus(now);
         }
-        let written = match self.next_open {
-            Some(next) if self.open.is_none() && Instant::now() < next => {
-                self.lost += 1;
-                return None;
-            }
-            _ => self.write(line),
-        };
-        let Err(error) = written else {
-            return None;
-        };
-        self.lost += 1;
-        let first = self.lost == 1;
-        first.then(|| format!("{error}; lines of the log are lost until that is mended"))
+        if self.open.is_none() && self.is_early() {
+            self.lost += 1;
+            return Err(Unwritten { trouble: None });
+        }
+        self.write(line).map_err(|error| {
+            self.lost += 1;
+            let first = self.lost == 1;
+            let trouble = first
+                .then(|| format!("{error}; the log goes to standard error until that is mended"));
+            Unwritten { trouble }
+        })
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
@@ -126,7 +162,10 @@ impl LogFile {
             notice.write(self.form, &mut text);
         }
         if self.lost > 0 {
-            let notice = format!("{} lines of the log before this one are lost", self.lost);
+            let notice = format!(
+                "{} lines of the log before this one are lost here: standard error got them",
+                self.lost
+            );
             Notice::warning(notice).write(self.form, &mut text);
         }
         text.extend_from_slice(line);

@@ -12,6 +12,8 @@ const ROTATION: Rotation = Rotation {
     },
 };
 
+const NOT_NOW: Result<(), Unwritten> = Err(Unwritten { trouble: None });
+
 fn log(path: &Path) -> LogFile {
     LogFile::new(path, Form::Human, Some(ROTATION)).0
 }
@@ -39,7 +41,7 @@ fn it_is_rotated_at_its_size_and_no_line_is_lost() {
     let path = folder.path().join("a.log");
     let mut log = log(&path);
     for number in 0..14 {
-        assert_eq!(log.append(&line(number), at(number)), None);
+        log.append(&line(number), at(number)).unwrap();
     }
     // Four lines a file: names sort by time, the one that is written to comes last.
     let names = names(folder.path());
@@ -56,7 +58,7 @@ fn it_is_rotated_at_its_size_and_no_line_is_lost() {
     let expected: Vec<u8> = (0..14).flat_map(line).collect();
     assert_eq!(all.as_bytes(), expected);
     for number in 14..18 {
-        log.append(&line(number), at(number));
+        log.append(&line(number), at(number)).unwrap();
     }
     let later = super::tests::names(folder.path());
     assert_eq!(later.len(), 4, "three are kept: {later:?}");
@@ -71,7 +73,7 @@ fn a_new_one_has_owner_and_mode_of_the_old_one() {
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777 & !0o640, 0);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o626)).unwrap();
     for number in 0..5 {
-        log.append(&line(number), at(number));
+        log.append(&line(number), at(number)).unwrap();
     }
     assert_eq!(names(folder.path()).len(), 2);
     // Also what the process masks for new files (022 as a rule).
@@ -84,11 +86,11 @@ fn what_somebody_else_moved_away_is_left_alone() {
     let path = folder.path().join("a.log");
     let mut log = log(&path);
     for number in 0..4 {
-        log.append(&line(number), at(number));
+        log.append(&line(number), at(number)).unwrap();
     }
     fs::rename(&path, folder.path().join("a.log.1")).unwrap();
     fs::write(&path, "another's\n").unwrap();
-    log.append(&line(4), at(4));
+    log.append(&line(4), at(4)).unwrap();
     assert_eq!(names(folder.path()), ["a.log", "a.log.1"]);
     let text = fs::read_to_string(&path).unwrap();
     assert!(
@@ -103,7 +105,7 @@ fn one_that_was_emptied_is_not_rotated() {
     let path = folder.path().join("a.log");
     let mut log = log(&path);
     for number in 0..4 {
-        log.append(&line(number), at(number));
+        log.append(&line(number), at(number)).unwrap();
     }
     File::options()
         .write(true)
@@ -111,7 +113,7 @@ fn one_that_was_emptied_is_not_rotated() {
         .unwrap()
         .set_len(0)
         .unwrap();
-    log.append(&line(4), at(4));
+    log.append(&line(4), at(4)).unwrap();
     assert_eq!(names(folder.path()), ["a.log"]);
     assert_eq!(fs::read(&path).unwrap(), line(4));
 }
@@ -131,7 +133,7 @@ fn where_it_cannot_be_renamed_it_grows_on_and_says_so() {
     }
     log.rotation.as_mut().unwrap().keep.files = 0;
     for number in 0..6 {
-        log.append(&line(number), at(4));
+        log.append(&line(number), at(4)).unwrap();
     }
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.matches("cannot rotate").count(), 1, "{text}");
@@ -145,22 +147,25 @@ fn lost_lines_are_counted_and_told_when_the_file_can_be_written_again() {
     // Every write there: no space left on device.
     symlink("/dev/full", &path).unwrap();
     let mut full = log(&path);
-    let trouble = full.append(b"one\n", at(0)).unwrap();
+    let trouble = full.append(b"one\n", at(0)).unwrap_err().trouble.unwrap();
     assert!(trouble.contains("No space left"), "{trouble}");
     assert!(trouble.contains(path.to_str().unwrap()), "{trouble}");
-    assert_eq!(full.append(b"two\n", at(1)), None, "said once");
+    assert_eq!(full.append(b"two\n", at(1)), NOT_NOW, "said once");
 
     fs::remove_file(&path).unwrap();
     let (mut log, opened) = LogFile::new(&path, Form::Json, Some(ROTATION));
     opened.unwrap();
     log.succeed(&mut full);
-    log.append(b"three\n", at(2));
+    log.append(b"three\n", at(2)).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let (notice, three) = text.split_once('\n').unwrap();
     assert_eq!(three, "three\n");
     let notice: serde_json::Value = serde_json::from_str(notice).unwrap();
     let message = notice["message"].as_str().unwrap();
-    assert_eq!(message, "2 lines of the log before this one are lost");
+    assert_eq!(
+        message,
+        "2 lines of the log before this one are lost here: standard error got them"
+    );
     assert_eq!(notice["level"], "WARN");
 }
 
@@ -171,15 +176,27 @@ fn a_file_that_cannot_be_opened_is_tried_again_later() {
     let (mut log, opened) = LogFile::new(&path, Form::Human, Some(ROTATION));
     let error = opened.unwrap_err().to_string();
     assert!(error.contains("cannot open log_file"), "{error}");
-    assert_eq!(log.append(b"one\n", at(0)), None);
+    assert_eq!(log.append(b"one\n", at(0)), NOT_NOW);
     fs::create_dir(path.parent().unwrap()).unwrap();
-    assert_eq!(log.append(b"two\n", at(1)), None, "not at once");
+    assert_eq!(log.append(b"two\n", at(1)), NOT_NOW, "not at once");
     assert!(!path.exists());
     log.next_open = Some(Instant::now());
-    assert_eq!(log.append(b"three\n", at(2)), None);
+    log.append(b"three\n", at(2)).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("WARN 2 lines of the log"), "{text}");
     assert!(text.ends_with("\nthree\n"), "{text}");
+}
+
+#[test]
+fn one_that_was_removed_is_known_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.log");
+    let log = log(&path);
+    assert!(!log.is_nameless());
+    fs::rename(&path, folder.path().join("b.log")).unwrap();
+    assert!(!log.is_nameless(), "moved");
+    fs::remove_file(folder.path().join("b.log")).unwrap();
+    assert!(log.is_nameless());
 }
 
 #[test]
@@ -195,7 +212,7 @@ fn a_pipe_that_nobody_reads_holds_nobody_up() {
         .open(&path)
         .unwrap();
     let mut log = log(&path);
-    let told = (0..200).filter_map(|number| log.append(&line(number), at(number)));
+    let told = (0..200).filter_map(|number| log.append(&line(number), at(number)).err()?.trouble);
     assert_eq!(told.count(), 1, "until it is full");
 }
 
@@ -208,4 +225,11 @@ fn too_old_ones_go_when_the_log_is_opened() {
     fs::write(&others, "").unwrap();
     log(&folder.path().join("a.log"));
     assert_eq!(names(folder.path()), ["a-old.log", "a.log"]);
+}
+
+impl LogFile {
+    /// It may be tried again now.
+    pub(in crate::operations::log) fn be_due(&mut self) {
+        self.next_open = Some(Instant::now());
+    }
 }

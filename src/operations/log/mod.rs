@@ -17,7 +17,7 @@ use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 use crate::config::{Config, LogFormat, LogLevel};
 use backups::Keep;
 use file::{LogFile, Rotation};
-use scribe::{Opening, Output, Scribe};
+use scribe::{InUse, Opening, Output, Scribe};
 
 /// The log of this process.
 #[derive(Debug, Clone)]
@@ -86,17 +86,33 @@ impl Log {
         })
     }
 
-    /// Opens the file that the configuration names, for those who rotate it themselves too, and
-    /// takes up the level and what is kept. The old file stays in use where the new one cannot be
-    /// opened.
+    /// Opens the file that the configuration names, for those who rotate it themselves too, and takes up
+    /// what is kept. Where it cannot be opened the old file stays in use, and the new one is tried
+    /// again, from time to time, when there is something to write.
     ///
     /// # Errors
     /// The file system's.
     pub fn take_up(&self, config: &Config) -> io::Result<()> {
-        // Fails where the subscriber is gone, and then there is no log.
-        let _ = self.filter.reload(filter(config.log_level));
         let opening = opening(config, self.format, Some(rotation(config)));
         self.scribe.turn_to(opening, false)
+    }
+
+    /// From now on so much is logged.
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails where the subscriber is gone, and then there is no log.
+        let _ = self.filter.reload(filter(level));
+    }
+
+    /// Writes into `config` which file is in use, and what is kept of it: not always what was asked
+    /// for last.
+    pub fn note_in_force(&self, config: &mut Config) {
+        let InUse { file, rotation } = self.scribe.in_use();
+        config.log_file = file;
+        if let Some(rotation) = rotation {
+            config.log_max_size = rotation.size;
+            config.log_max_files = rotation.keep.files;
+            config.log_max_age = rotation.keep.age;
+        }
     }
 }
 

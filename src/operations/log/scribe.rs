@@ -3,17 +3,21 @@
 //! Whoever logs waits until the line is written, so that it is there when a request is answered or
 //! the process is killed; but only for a moment. When that passes the file is taken to hang, and
 //! nobody waits until it moves again. What does not fit into the queue then is lost, and counted.
+//!
+//! Another output that cannot be had yet stays wished for: it is tried again, when there is something to
+//! write, until it can or something else is asked for. Meanwhile the old one is written to.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::file::LogFile;
+use super::file::{LogFile, Rotation};
 use super::notice::{Form, Notice};
 
 /// How long a line is waited for.
@@ -28,6 +32,14 @@ const ROOM: usize = 1 << 20;
 pub(super) enum Output {
     StandardError(Form),
     File(Box<LogFile>),
+}
+
+/// What lines go to now, once it was taken: `None` is standard error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct InUse {
+    pub(super) file: Option<PathBuf>,
+    /// `None`: nobody here rotates it.
+    pub(super) rotation: Option<Rotation>,
 }
 
 /// Makes an output where it may take its time; `Err` beside it where it cannot be written yet.
@@ -56,6 +68,7 @@ struct Desk {
     hangs: bool,
     lost: u64,
     order: Option<Order>,
+    in_use: InUse,
     closed: bool,
 }
 
@@ -63,6 +76,7 @@ struct Desk {
 struct Order {
     opening: Opening,
     insist: bool,
+    asked: Instant,
     done: SyncSender<io::Result<()>>,
 }
 
@@ -79,17 +93,19 @@ impl Scribe {
         let own = shared.clone();
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write(&own, Output::StandardError(form)))?;
+            .spawn(move || Writer::beginning_with(Output::StandardError(form)).serve(&own))?;
         Ok(Scribe(shared))
     }
 
-    /// Has another output taken for all lines from now on. One that cannot be written is taken only
-    /// where the caller insists; else the old one stays.
+    /// Has another output taken for all lines from now on. One that cannot be written is taken at once
+    /// only where the caller insists; else the old one stays until it can be. So it does where the file
+    /// system does not answer: when that takes place after all, the log says so.
     pub(super) fn turn_to(&self, opening: Opening, insist: bool) -> io::Result<()> {
         let (done, opened) = sync_channel(1);
         self.0.lock().order = Some(Order {
             opening,
             insist,
+            asked: Instant::now(),
             done,
         });
         self.0.work.notify_one();
@@ -99,6 +115,11 @@ impl Scribe {
                 RecvTimeoutError::Disconnected => "the log's thread has ended",
             }))
         })
+    }
+
+    /// What lines go to now.
+    pub(super) fn in_use(&self) -> InUse {
+        self.0.lock().in_use.clone()
     }
 
     /// Has a line written.
@@ -139,44 +160,124 @@ impl Shared {
     }
 }
 
-/// What the thread does. It never logs by way of tracing: it would wait for itself.
-fn write(shared: &Shared, mut output: Output) {
-    loop {
-        let idle = |desk: &mut Desk| desk.lines.is_empty() && desk.order.is_none() && !desk.closed;
-        let mut desk = shared
-            .work
-            .wait_while(shared.lock(), idle)
-            .unwrap_or_else(PoisonError::into_inner);
-        if desk.closed && desk.lines.is_empty() {
+/// What the thread works with. It never logs by way of tracing: it would wait for itself.
+struct Writer {
+    output: Output,
+    /// What was asked for, and cannot be written yet.
+    wished: Option<Box<LogFile>>,
+}
+
+impl Writer {
+    fn beginning_with(output: Output) -> Writer {
+        Writer {
+            output,
+            wished: None,
+        }
+    }
+
+    fn serve(mut self, shared: &Shared) {
+        loop {
+            let idle =
+                |desk: &mut Desk| desk.lines.is_empty() && desk.order.is_none() && !desk.closed;
+            let mut desk = shared
+                .work
+                .wait_while(shared.lock(), idle)
+                .unwrap_or_else(PoisonError::into_inner);
+            if desk.closed && desk.lines.is_empty() {
+                return;
+            }
+            let lines = std::mem::take(&mut desk.lines);
+            let lost = std::mem::take(&mut desk.lost);
+            let order = desk.order.take();
+            desk.bytes = 0;
+            drop(desk);
+            if !lines.is_empty() && self.try_again() {
+                shared.lock().in_use = self.output.in_use();
+            }
+            // What was said before another output was asked for belongs to the old one.
+            for line in &lines {
+                self.write(line);
+            }
+            if lost > 0 {
+                let notice = Notice::warning(format!(
+                    "{lost} lines of the log after this one are lost: it was too slow"
+                ));
+                self.output.tell(&notice);
+            }
+            let mut desk = shared.lock();
+            desk.written += lines.len() as u64;
+            desk.hangs = false;
+            shared.done.notify_all();
+            drop(desk);
+            if let Some(order) = order {
+                self.obey(order, shared);
+            }
+        }
+    }
+
+    /// Takes what is wished for, if it can be had by now.
+    fn try_again(&mut self) -> bool {
+        let Some(mut wished) = self.wished.take() else {
+            return false;
+        };
+        if !wished.try_again() {
+            self.wished = Some(wished);
+            return false;
+        }
+        self.take_late(Output::File(wished));
+        true
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        self.output.write(line);
+        // It was moved away, as we were told, and removed: nobody will ever read this one.
+        if self.wished.is_some() && self.output.is_nameless() {
+            let _ = io::stderr().write_all(line);
+        }
+    }
+
+    /// Takes the output that an order asks for, or wishes for it.
+    fn obey(&mut self, order: Order, shared: &Shared) {
+        let (fresh, opened) = (order.opening)();
+        let superseded = shared.lock().order.is_some();
+        if superseded && !order.insist {
+            let _ = order
+                .done
+                .send(Err(io::Error::other("another log was asked for")));
             return;
         }
-        let lines = std::mem::take(&mut desk.lines);
-        let lost = std::mem::take(&mut desk.lost);
-        let order = desk.order.take();
-        desk.bytes = 0;
-        drop(desk);
-        // What was said before another output was asked for belongs to the old one.
-        for line in &lines {
-            output.write(line);
-        }
-        if lost > 0 {
-            let notice = Notice::warning(format!(
-                "{lost} lines of the log after this one are lost: it was too slow"
-            ));
-            output.tell(&notice);
-        }
-        let mut desk = shared.lock();
-        desk.written += lines.len() as u64;
-        desk.hangs = false;
-        shared.done.notify_all();
-        drop(desk);
-        if let Some(order) = order {
-            let (fresh, opened) = (order.opening)();
-            if opened.is_ok() || order.insist {
-                output.give_way(fresh);
+        // Nobody waits any more: only the log itself can say what became of it.
+        let late = order.asked.elapsed() >= PATIENCE;
+        self.wished = None;
+        match &opened {
+            Ok(()) if late => self.take_late(fresh),
+            Ok(()) => self.output.give_way(fresh),
+            Err(_) if order.insist => self.output.give_way(fresh),
+            Err(error) => {
+                if late {
+                    let text = format!("{error}; it is tried again from time to time");
+                    self.output.tell(&Notice::warning(text));
+                }
+                if let Output::File(file) = fresh {
+                    self.wished = Some(file);
+                }
             }
-            let _ = order.done.send(opened);
         }
+        shared.lock().in_use = self.output.in_use();
+        let _ = order.done.send(opened);
+    }
+
+    /// Takes an output later than it was asked for, and says where to look for what was said meanwhile.
+    fn take_late(&mut self, fresh: Output) {
+        let earlier = match &self.output {
+            Output::StandardError(_) => "standard error".to_owned(),
+            Output::File(file) => format!("what was opened as {}", file.path().display()),
+        };
+        self.output.give_way(fresh);
+        let text = format!(
+            "this log could be opened only now; what was said since it was asked for is in {earlier}"
+        );
+        self.output.tell(&Notice::warning(text));
     }
 }
 
@@ -186,8 +287,12 @@ impl Output {
             // What nobody reads is nobody's loss.
             Output::StandardError(_) => drop(io::stderr().write_all(line)),
             Output::File(file) => {
-                if let Some(trouble) = file.append(line, Timestamp::now()) {
-                    let _ = writeln!(io::stderr(), "coriolis-ovm-exporter: {trouble}");
+                if let Err(unwritten) = file.append(line, Timestamp::now()) {
+                    let mut other = io::stderr();
+                    if let Some(trouble) = unwritten.trouble {
+                        let _ = writeln!(other, "coriolis-ovm-exporter: {trouble}");
+                    }
+                    let _ = other.write_all(line);
                 }
             }
         }
@@ -204,6 +309,20 @@ impl Output {
             Output::StandardError(form) => *form,
             Output::File(file) => file.form(),
         }
+    }
+
+    fn in_use(&self) -> InUse {
+        match self {
+            Output::StandardError(_) => InUse::default(),
+            Output::File(file) => InUse {
+                file: Some(file.path().to_owned()),
+                rotation: file.rotation(),
+            },
+        }
+    }
+
+    fn is_nameless(&self) -> bool {
+        matches!(self, Output::File(file) if file.is_nameless())
     }
 
     /// Another one takes its place, and says what this one could not.

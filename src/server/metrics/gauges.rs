@@ -51,6 +51,15 @@ pub(super) fn of_memory(app: &App) -> Registry {
         None,
         ready,
     );
+    let hangs = Labelled::default();
+    for (id, waited_for) in app.snapshots.tending().repositories() {
+        set(&hangs, "repository", &id, u64::from(waited_for));
+    }
+    registry.register(
+        "repository_hangs",
+        "1 where recovery waits for its storage",
+        hangs,
+    );
     if let Some(connections) = app.connections.get() {
         let counts = connections.counts();
         let open = counts.open as u64;

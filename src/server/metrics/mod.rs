@@ -6,6 +6,7 @@
 //! | `gauges` | what is looked up when it is asked for |
 //! | `observe` | counting of requests |
 //! | `scrape` | the answer, and who gets it |
+//! | `token` | the token of their own |
 //! | [`listener`] | an address of its own, without TLS |
 
 mod families;
@@ -13,11 +14,13 @@ mod gauges;
 pub mod listener;
 mod observe;
 mod scrape;
+mod token;
 
 pub use families::Metrics;
 pub(super) use families::{Login, Sent};
 pub(super) use observe::observe;
 pub(super) use scrape::{require_token, show};
+pub use token::MetricsToken;
 
 /// A number that goes up.
 pub(super) type Counter = prometheus_client::metrics::counter::Counter;

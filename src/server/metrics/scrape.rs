@@ -1,8 +1,5 @@
 //! The answer to whoever collects figures, and who gets it.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::Path;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -11,7 +8,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
-use sha2::{Digest as _, Sha256};
 
 use super::gauges;
 use crate::server::error::ApiError;
@@ -23,9 +19,6 @@ pub(in crate::server) const CONTENT_TYPE: &str =
 
 /// So long file systems are waited for. Prometheus waits for 10 s.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// A token in a file has at least so many characters, and the file at most so many bytes.
-const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 16..=4096;
 
 /// `GET /metrics`.
 pub(in crate::server) async fn show(State(app): State<Shared>) -> Result<Response, ApiError> {
@@ -76,15 +69,8 @@ pub(in crate::server) async fn require_token(
     let given = request.headers().get(header::AUTHORIZATION);
     if app.tokens.verify(given).is_err() {
         let given = given.and_then(bearer).ok_or(ApiError::NoToken)?;
-        let file = app.metrics_token.clone().ok_or(ApiError::NoToken)?;
-        let kept = blocking(move || {
-            token_in(&file).map_err(|error| {
-                tracing::error!("[metrics] token_file {}: {error}", file.display());
-                ApiError::NoToken
-            })
-        })
-        .await?;
-        if Sha256::digest(given) != Sha256::digest(kept) {
+        let token = app.metrics_token.as_ref().ok_or(ApiError::NoToken)?;
+        if !token.is(&given).await {
             return Err(ApiError::NoToken);
         }
     }
@@ -95,20 +81,4 @@ fn bearer(value: &HeaderValue) -> Option<String> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then(|| token.to_owned())
-}
-
-/// Read anew each time: it may be replaced while the daemon runs. Says nothing of what is in it.
-fn token_in(file: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let most = *TOKEN_LENGTH.end() as u64 + 1;
-    File::open(file)?.take(most).read_to_string(&mut text)?;
-    let token = text.trim();
-    if TOKEN_LENGTH.contains(&token.len()) && !token.contains(char::is_whitespace) {
-        return Ok(token.to_owned());
-    }
-    Err(io::Error::other(format!(
-        "it has to hold one word of {} to {} characters",
-        TOKEN_LENGTH.start(),
-        TOKEN_LENGTH.end()
-    )))
 }

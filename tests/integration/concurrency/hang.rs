@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::support::api::Api;
 use crate::support::frozen::Frozen;
 use crate::support::node::{Kind, TestNode};
+use crate::support::silent::Silent;
 use crate::support::wait;
 
 /// Thaws what somebody else has frozen, and what may be thawed already.
@@ -79,6 +80,41 @@ async fn a_change_that_cannot_begin_is_given_up_and_leaves_nothing() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["label"], serde_json::Value::Null);
     assert_eq!(api.json(&path).await.as_array().unwrap().len(), 2);
+}
+
+/// Not even its root can be opened: it counts as one that is not there, and the others are what they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_is_silent_keeps_no_request_for_the_others_waiting() {
+    let mut node = TestNode::prepare(&[Kind::Xfs, Kind::Xfs], "").await;
+    let (stuck, well) = (node.machine(0, 1, &[4096]), node.machine(1, 2, &[4096]));
+    let silent = Silent::new(&node.repositories[0].path());
+    node.start();
+    let api = Api::of(&node).await;
+    let begun = Instant::now();
+    api.snapshot(&well.id).await;
+    let listed = api.json("/vms").await;
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed:#}");
+    let told = api.json("/node").await["warnings"].to_string();
+    let id = &node.repositories[0].id;
+    for part in [id, "does not answer"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let path = format!("/vms/{}/snapshots", stuck.id);
+    api.post(&path).await.unwrap().error(404);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(
+        node.log()
+            .contains(&format!("repository {id} cannot be used"))
+    );
+    drop(silent);
+    wait::until_told("it is there again", async || {
+        api.post(&path).await.unwrap().status == 200
+    })
+    .await;
 }
 
 /// A node whose storage dies in the middle of a snapshot with consistency "command": when

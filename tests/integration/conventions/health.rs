@@ -75,27 +75,56 @@ async fn a_daemon_that_stops_is_alive_and_not_ready() {
     assert_eq!(other.answer(false).await.unwrap().status, 200);
 }
 
-/// What a killed daemon has left lies on storage that hangs: after 10 s the others are served.
+/// What a killed daemon has left lies on storage that hangs, and elsewhere: after 10 s the daemon serves
+/// and is ready, and only the one repository waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn ready_comes_with_the_first_recovery() {
-    let mut node = TestNode::prepare(&[Kind::Xfs], "").await;
-    let root = node.repositories[0].path();
-    let left = root.join("CoriolisSnapshots/.unfinished-7b0a1f5e-56a5-4c4a-9f5c-2f0c6f0f9f3a");
-    fs::create_dir_all(&left).unwrap();
-    let frozen = Frozen::new(&root);
+async fn a_repository_that_hangs_at_the_start_keeps_nothing_else_waiting() {
+    let mut node = TestNode::prepare(&[Kind::Xfs, Kind::Xfs], "").await;
+    let left = [0, 1].map(|at: usize| {
+        let root = node.repositories[at].path();
+        root.join("CoriolisSnapshots/.unfinished-7b0a1f5e-56a5-4c4a-9f5c-2f0c6f0f9f3a")
+    });
+    for left in &left {
+        fs::create_dir_all(left).unwrap();
+    }
+    let ids = [0, 1].map(|at: usize| node.repositories[at].id.clone());
+    let frozen = Frozen::new(&node.repositories[0].path());
     node.start();
-    assert_eq!(ask(&node, "/health/live").await.status, 200);
-    let answer = ask(&node, "/health/ready").await;
-    assert_eq!(answer.status, 503);
-    assert_eq!(answer.json(), json!({"status": "unavailable"}));
-    let seconds: u32 = answer.header("retry-after").parse().unwrap();
-    assert!(seconds > 0);
+    for path in ["/health/live", "/health/ready"] {
+        let answer = ask(&node, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.json(), json!({"status": "ok"}), "{path}");
+    }
+    assert!(!left[1].exists(), "the other one is tended");
+    let late = format!(
+        "recovery in repository {} has not ended within 10 s",
+        ids[0]
+    );
+    until("it is named in the log", || node.log().contains(&late));
+    assert_eq!(node.log().matches("has not ended within").count(), 1);
+    let api = Api::of(&node).await;
+    let hangs = async |at: usize| {
+        let token = format!("Authorization: Bearer {}\r\n", api.token);
+        let mut wire = Dialler::of(&node).open().await.unwrap();
+        let figures = wire.ask("GET", "/metrics", &token).await.unwrap();
+        let text = String::from_utf8(figures.body.to_vec()).unwrap();
+        let name = format!(
+            "ovm_exporter_repository_hangs{{repository=\"{}\"}} ",
+            ids[at]
+        );
+        let (_, value) = text
+            .split_once(&name)
+            .unwrap_or_else(|| panic!("{name}: {text}"));
+        value.lines().next().unwrap() == "1"
+    };
+    assert!(hangs(0).await && !hangs(1).await);
+    let machine = node.machine(1, 1, &[4096]);
+    api.snapshot(&machine.id).await;
+
     drop(frozen);
-    until_told("it is ready", async || {
-        ask(&node, "/health/ready").await.status == 200
-    })
-    .await;
-    assert!(!left.exists());
+    until("it is tended too", || !left[0].exists());
+    until_told("it is known", async || !hangs(0).await).await;
+    assert!(node.log().contains("has ended after"), "{}", node.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

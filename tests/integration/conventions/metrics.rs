@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use reqwest::Method;
 
 use crate::support::api::{Answer, Api, text};
@@ -192,18 +194,63 @@ async fn figures_want_a_token_on_the_interfaces_address() {
         .map(|(name, value)| (*name, value.as_str()));
     assert_eq!(api.send(Method::GET, "/vms", &headers).await.status, 401);
     // Replaced while the daemon runs; what is too short, gone or several words lets nobody in.
-    fs::write(&file, "another-token-of-the-tests").unwrap();
+    // Within a second or so.
+    let another = "another-token-of-the-tests";
+    let comes = async |status: u16| {
+        until_told("it is looked at", async || {
+            ask(&format!("Bearer {another}")).await.status == status
+        })
+        .await;
+    };
+    fs::write(&file, another).unwrap();
+    comes(200).await;
     assert_eq!(ask(&format!("Bearer {TOKEN}")).await.status, 401);
-    samples(&ask("Bearer another-token-of-the-tests").await);
     for useless in ["short", "", "two words that are long enough"] {
         fs::write(&file, useless).unwrap();
+        comes(401).await;
         assert_eq!(ask(&format!("Bearer {useless}")).await.status, 401);
+        fs::write(&file, another).unwrap();
+        comes(200).await;
     }
     fs::remove_file(&file).unwrap();
-    assert_eq!(ask("Bearer another-token-of-the-tests").await.status, 401);
+    comes(401).await;
     let log = node.log();
     assert!(log.contains("token_file"), "{log}");
     assert!(!log.contains("token-of-the-tests"), "{log}");
+}
+
+/// Hundreds of strangers, where there is a pipe: nobody waits for whoever would write there.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_open_no_pipe() {
+    let mut node = TestNode::prepare(&[], "").await;
+    let file = node.path("metrics-token");
+    node.configure(&format!("[metrics]\ntoken_file = {:?}\n", file.display()));
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    node.start();
+    let api = Api::of(&node).await;
+    let threads = format!("/proc/{}/task", node.daemon_id());
+    let count = || fs::read_dir(&threads).unwrap().count();
+    let before = count();
+    let strangers = (0..100).map(|_| async {
+        let mut wire = Dialler::of(&node).open().await.unwrap();
+        let header = format!("Authorization: Bearer {TOKEN}\r\n");
+        wire.ask("GET", "/metrics", &header).await.unwrap().status
+    });
+    let answers = futures_util::future::join_all(strangers).await;
+    assert!(answers.iter().all(|status| *status == 401), "{answers:?}");
+    assert!(count() < before + 20, "{before}, then {}", count());
+    figures(&api, &node).await;
+    let log = node.log();
+    assert_eq!(log.matches("it is no regular file").count(), 1, "{log}");
+    // Put right, it is taken up by itself.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, TOKEN).unwrap();
+    until_told("it is taken up", async || {
+        let mut wire = Dialler::of(&node).open().await.unwrap();
+        let header = format!("Authorization: Bearer {TOKEN}\r\n");
+        wire.ask("GET", "/metrics", &header).await.unwrap().status == 200
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

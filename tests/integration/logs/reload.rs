@@ -173,8 +173,11 @@ async fn certificates_that_are_no_good_are_refused() {
     fs::write(node.path("other.pem"), &good[0]).unwrap();
     fs::write(node.path("other.key"), &good[1]).unwrap();
     edit(&node, "srv-pub.pem", "other.pem");
-    let said = hang_up(&node, stays);
+    let said = hang_up(&node, "not in force");
     assert!(said.contains("is not the key of"), "{said}");
+    let refused = "ERROR SIGHUP: not in force, for the reasons above: api.tls.certificate\n";
+    assert!(said.contains(refused), "{said}");
+    assert!(!said.contains("SIGHUP: changed"), "{said}");
     node.http().get(node.endpoint()).send().await.unwrap_err();
     edit(&node, "srv-key.pem", "other.key");
     let said = hang_up(&node, ALL);
@@ -183,6 +186,84 @@ async fn certificates_that_are_no_good_are_refused() {
         "{said}"
     );
     Api::of(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_protects_less_than_before_is_told_as_a_warning() {
+    let mut node = TestNode::prepare(&[], "").await;
+    let asks = "require_client_certificate = true\n";
+    let authority = format!("ca_certificate = {:?}\n", node.path("ca-pub.pem"));
+    edit(
+        &node,
+        "[api.tls]\n",
+        &format!("[api.tls]\n{authority}{asks}"),
+    );
+    node.start();
+    let ask = || node.http().get(node.endpoint()).send();
+    ask().await.unwrap_err();
+
+    // A part that is refused weakens nothing.
+    let certificate = node.path("srv-pub.pem");
+    let good = fs::read(&certificate).unwrap();
+    fs::write(&certificate, "torn").unwrap();
+    edit(&node, asks, "");
+    let refused = "not in force, for the reasons above: api.tls.require_client_certificate\n";
+    let said = hang_up(&node, refused);
+    assert!(
+        !said.contains("changed") && !said.contains("WARN"),
+        "{said}"
+    );
+    fs::write(&certificate, good).unwrap();
+    ask().await.unwrap_err();
+
+    // It is told although warnings are not, from then on.
+    edit(&node, "\"debug\"", "\"error\"");
+    let said = hang_up(&node, ALL);
+    for told in [
+        "WARN SIGHUP: api.tls.require_client_certificate protects less than before: clients are not asked",
+        "WARN SIGHUP: log_level protects less than before",
+        "INFO SIGHUP: changed: log_level, api.tls.require_client_certificate\n",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert_eq!(ask().await.unwrap().status(), 404);
+    edit(&node, "\"error\"", "\"debug\"");
+    edit(&node, &authority, &format!("{authority}{asks}"));
+    let said = hang_up(&node, ALL);
+    assert!(!said.contains("protects less"), "{said}");
+    ask().await.unwrap_err();
+}
+
+/// Nobody sends a second signal: the next lines try again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_opened_yet_is_taken_up_later() {
+    let node = TestNode::new(&[]).await;
+    let api = Api::of(&node).await;
+    let later = node.path("later/exporter.log");
+    let old = node.path("exporter.log");
+    edit(&node, old.to_str().unwrap(), later.to_str().unwrap());
+    edit(&node, "log_level", "log_max_size = \"64KiB\"\nlog_level");
+    let said = hang_up(&node, ALL);
+    assert!(said.contains("the old file stays in use"), "{said}");
+    assert!(
+        said.contains("not in force, for the reasons above: log_file, log_max_size\n"),
+        "{said}"
+    );
+    assert!(!said.contains("SIGHUP: changed"), "{said}");
+    fs::create_dir(later.parent().unwrap()).unwrap();
+    let told = || fs::read_to_string(&later).unwrap_or_default();
+    wait::until_told("it is taken up", async || {
+        api.get("/vms").await;
+        told().contains("this log could be opened only now")
+    })
+    .await;
+    // No line between the two.
+    let id = api.get("/vms").await.header("x-request-id").to_owned();
+    assert!(told().contains(&id));
+    let daemon = i32::try_from(node.daemon_id()).unwrap();
+    kill(Pid::from_raw(daemon), Signal::SIGHUP).unwrap();
+    wait::until("it is in force", || told().contains(ALL));
+    assert!(!told().contains("SIGHUP: changed"), "{}", told());
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::super::cli::command::Desk;
 use super::super::guest_disks::images::{Image, MIB, bios, uefi};
 use crate::support::api::{Api, text};
 use crate::support::node::{Kind, TestNode};
+use crate::support::silent::Silent;
 
 fn put(image: &Image, disk: &std::path::Path) {
     let mut copy = Command::new("cp");
@@ -126,6 +128,34 @@ async fn a_disk_of_rubbish_is_reported_all_the_same() {
         15,
         "nothing tells the system: {report}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_that_hangs_is_answered_in_time() {
+    let limit = "[snapshots]\nstorage_timeout = \"1s\"\n";
+    let node = TestNode::with_config(&[Kind::Xfs], limit).await;
+    let machine = node.machine(0, 1, &[MIB, MIB]);
+    let api = Api::of(&node).await;
+    let snapshot = api.snapshot(&machine.id).await;
+    let name = text(&snapshot["disks"][1]["name"]);
+    let folder = node.repositories[0].path().join("CoriolisSnapshots");
+    let silent = Silent::new(&folder.join(text(&snapshot["id"])).join(name));
+    let path = format!("/vms/{}/report", machine.id);
+    let begun = Instant::now();
+    let answer = api.get(&path).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    let (_, details) = answer.error(503);
+    let what = format!("reading disk {name} of snapshot {}", text(&snapshot["id"]));
+    for part in [&what, "within 1 s", "Nothing was changed"] {
+        assert!(details.contains(part), "{part}: {details}");
+    }
+    assert!(!answer.header("retry-after").is_empty());
+    drop(silent);
+    assert_eq!(api.json(&path).await["snapshot"], snapshot["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,13 @@
 //! From start to stop, as a service manager and an admin see it.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpStream;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
 
 use crate::support::daemon::{Daemon, Site, holds_in_time, run};
 
@@ -98,6 +99,30 @@ fn sighup_opens_the_log_again() {
     assert_eq!(daemon.wait().code(), Some(0));
     assert!(daemon.site.log().contains("SIGTERM"));
     assert_eq!(fs::read_to_string(&rotated).unwrap(), before);
+}
+
+/// A daemon that waits for the one before it is in the middle of its start.
+#[test]
+fn sighup_during_the_start_is_heeded_after_it() {
+    let site = Site::new();
+    let path = site.path("exporter.db.lock");
+    let lock = Flock::lock(File::create(path).unwrap(), FlockArg::LockExclusive).unwrap();
+    let mut daemon = Daemon::start_meddled(site, |id| {
+        let files = format!("/proc/{id}/fd");
+        let has_log = || {
+            let mut links = fs::read_dir(&files).unwrap().flatten();
+            links.any(|link| {
+                fs::read_link(link.path()).is_ok_and(|file| file.ends_with("exporter.log"))
+            })
+        };
+        assert!(holds_in_time(has_log));
+        kill(id, Signal::SIGHUP).unwrap();
+        drop(lock);
+    });
+    let heeded = || daemon.site.log().contains("certificates taken up");
+    assert!(holds_in_time(heeded), "{}", daemon.site.log());
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
 }
 
 #[test]

@@ -135,6 +135,11 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a daemon with the settings of the site and waits until it says that it is ready.
     pub fn start(site: Site) -> Self {
+        Self::start_meddled(site, |_| {})
+    }
+
+    /// The same, with something that is done to the process while it starts.
+    pub fn start_meddled(site: Site, meddle: impl FnOnce(Pid)) -> Self {
         let config = site.write_config();
         let mut notify = NotifySocket::bind(&site.path("notify"));
         let mut child = Command::new(PROGRAM)
@@ -146,6 +151,7 @@ impl Daemon {
             .stderr(File::create(site.path("stderr")).unwrap())
             .spawn()
             .unwrap();
+        meddle(Pid::from_raw(i32::try_from(child.id()).unwrap()));
         let ready = holds_in_time(|| notify.has("READY=1") || child.try_wait().unwrap().is_some());
         let address = notify
             .value("STATUS=serving on ")

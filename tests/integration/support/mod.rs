@@ -10,6 +10,7 @@ pub mod manager;
 pub mod neighbour;
 pub mod node;
 pub mod peace;
+pub mod silent;
 pub mod truth;
 pub mod wait;
 pub mod wire;
