@@ -11,4 +11,5 @@ pub mod random_numbers;
 mod reload;
 pub mod serve;
 mod service_files;
+mod service_manager;
 pub mod token;

@@ -13,6 +13,7 @@ use super::instance::Instance;
 use super::log::Log;
 use super::random_numbers;
 use super::reload::{self, Reload};
+use super::service_manager;
 use crate::config::{self, Config, Current, Loaded, secret};
 use crate::guard::Guards;
 use crate::ovm::agent::AgentDatabases;
@@ -121,16 +122,15 @@ async fn serve(
     let _ = app.connections.set(listener.registry());
     let figures = figures(config.metrics.bind, app.clone()).await?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    // Fails where no service manager asked to be told.
-    let status = format!("serving on {address}");
-    let _ = sd_notify::notify(&[
-        sd_notify::NotifyState::Status(&status),
-        sd_notify::NotifyState::Ready,
-    ]);
+    service_manager::ready(address);
     let background = [
         tokio::spawn(recover_again(snapshots, files, lifecycle.clone())),
         tokio::spawn(reload.at_each(hung_up)),
         tokio::spawn(figures),
+        tokio::spawn(service_manager::keep_watchdog_quiet(
+            listener.pulse(),
+            lifecycle.clone(),
+        )),
     ];
     let shutdown = async {
         shutdown(terminated, interrupted).await;
@@ -171,7 +171,7 @@ async fn shutdown(mut terminated: Signal, mut interrupted: Signal) {
         _ = terminated.recv() => tracing::info!("SIGTERM: finishing requests"),
         _ = interrupted.recv() => tracing::info!("SIGINT: finishing requests"),
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    service_manager::stopping();
 }
 
 /// Leftovers of crashes, here or on other nodes, paused guests among them, expired snapshots, and
