@@ -21,7 +21,8 @@ if [ "${1:-}" != --inside ]; then
     unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc \
         "$0" --inside "$programs" "$work" &
     inside=$!
-    trap 'kill "$inside" 2>/dev/null || :; wait "$inside" || :; exit 1' HUP INT TERM
+    # It lets no other signal end it, and takes the script with it.
+    trap 'kill -KILL "$inside" 2>/dev/null || :; wait "$inside" || :; exit 1' HUP INT TERM
     wait "$inside"
     exit
 fi
