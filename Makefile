@@ -19,7 +19,7 @@ help:
 	@echo "make test-long  the same with full counts (root)"
 	@echo "make release    static binaries: $(RELEASE)/coriolis-ovm-exporter, ovm-exporter"
 	@echo "make packages   an RPM and a DEB of them: $(PACKAGES)"
-	@echo "make test-packages installs, upgrades and removes both in a chroot (root)"
+	@echo "make test-packages installs, upgrades and removes both in a chroot, and goes from the RPM to curl (root)"
 	@echo "make wheel      the Python package, for CPython 3.9 and later: $(TARGET)/wheels"
 	@echo "make test-python the Python package in a fresh virtual environment (root; a part of make test)"
 	@echo "make test-schema schemathesis asks the daemon for all that docs/openapi.json says (root; a part of make test)"
@@ -78,7 +78,7 @@ lint:
 	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links --document-private-items" $(CARGO) doc --locked --no-deps --quiet
 
 # These mount file systems. As root they must run; without root they cannot, and that is said.
-ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|conventions|targets|replicate|setup|guest_volumes
+ROOT_TESTS := cli|first_steps|old_client|error_table|defects|comparison|inventory|crash|concurrency|page_cache|requests|pause|upgrade|streams|conventions|targets|replicate|setup|guest_volumes|documents
 IS_ROOT := $(filter 0,$(shell id -u))
 FILTER := $(if $(IS_ROOT),,-E 'not test(/^($(ROOT_TESTS))::/)')
 

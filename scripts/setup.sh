@@ -25,8 +25,8 @@ if [ "${1:-demo}" = fuzz ]; then
     packages="$packages g++"
 fi
 if [ "${1:-demo}" = packages ]; then
-    # rpmbuild comes with rpm, systemctl with systemd, readelf with binutils.
-    packages="$packages binutils dash rpm systemd"
+    # rpmbuild comes with rpm, systemctl with systemd, readelf with binutils; curl and ip are for a node.
+    packages="$packages binutils curl dash iproute2 rpm systemd"
 fi
 
 missing=""

@@ -124,32 +124,7 @@ same "version" "$(dpkg-deb --field "$deb_1" Version)" "$version-1"
 
 # --- a node, or what a package sees of one
 
-root=""
-new_root() {
-    [ -z "$root" ] || rm -rf "$root"
-    root=$work/root
-    mkdir -p "$root/bin" "$root/dev" "$root/etc" "$root/tmp" "$root/usr/local/bin" "$root/usr/bin" \
-        "$root/usr/lib" "$root/usr/share/man/man1" "$root/usr/share/doc" "$root/var/tmp" "$root/var/lib/rpm" "$root/var/lib/dpkg/info" \
-        "$root/var/lib/dpkg/updates"
-    mknod -m 666 "$root/dev/null" c 1 3
-    # What a static program asks for random numbers.
-    mknod -m 666 "$root/dev/random" c 1 8
-    mknod -m 666 "$root/dev/urandom" c 1 9
-    cp "$(command -v dash)" "$root/bin/sh"
-    ldd "$(command -v dash)" | grep -o '/[^ ]*' | while read -r library; do
-        mkdir -p "$root$(dirname "$library")"
-        cp -L "$library" "$root$library"
-    done
-    # Folders belong to a package of the distribution.
-    printf '%s\n' "Package: base" "Status: install ok installed" "Architecture: all" "Version: 1" \
-        "Maintainer: nobody" "Description: folders" "" >"$root/var/lib/dpkg/status"
-    find "$root" -type d -printf '/%P\n' | sed '1s/.*/\/./' >"$root/var/lib/dpkg/info/base.list"
-    : >"$root/calls"
-    rpm_ --install "$work/shell-1-1.noarch.rpm"
-}
-rpm_() {
-    rpm --root "$root" --dbpath /var/lib/rpm "$force" "$@"
-}
+. "$here/scripts/scratch-root.sh"
 dpkg_() {
     # The machine's own dpkg may be set up to leave out documentation.
     dpkg --root="$root" --path-include='/usr/*' --force-confold "$@" >"$work/dpkg.log" 2>&1 || {
@@ -157,26 +132,6 @@ dpkg_() {
         return 1
     }
 }
-# Debian's rpm does not install unless it is told that this is meant.
-force=--verbose
-! rpm --help | grep -q -e --force-debian || force=--force-debian
-
-# What says in that root that there is a /bin/sh.
-cat >"$work/shell.spec" <<'SPEC'
-Name: shell
-Version: 1
-Release: 1
-Summary: a shell
-License: none
-BuildArch: noarch
-Provides: /bin/sh
-%description
-%files
-SPEC
-rpmbuild -bb --quiet --define "_topdir $work/shell" --define "_rpmdir $work" \
-    --define "_rpmfilename shell-1-1.noarch.rpm" "$work/shell.spec" >"$work/log" 2>&1 ||
-    { cat "$work/log" >&2; fail "the stand-in for a shell's package"; }
-
 install_() { # FORMAT RELEASE
     : >"$root/calls"
     case $1 in
@@ -398,5 +353,10 @@ initctl status $name"
     remove $format
     called "when removed" "initctl status $name"
 done
+
+# --- a node, from the README's first line to curl
+
+begin "the RPM, init, start, doctor, curl, an upgrade: the README's lines and those that init prints"
+"$here/scripts/test-node.sh" "$programs"
 
 echo "Packages: all as it should be"

@@ -18,7 +18,10 @@ python3 -m venv "$work/tools"
 "$work/tools/bin/maturin" build --locked --manifest-path python/Cargo.toml --out "$work/wheels" --quiet
 # Nothing but the wheel: it depends on nothing.
 python3 -m venv "$work/bare"
-"$work/bare/bin/pip" install --quiet --no-index "$work"/wheels/*.whl
+# As the documents have it; the platform in the wheel's name is that of the machine that built it.
+. scripts/block.sh
+block docs/coriolis.md "Setting it up" | sed 's/-abi3-[a-z0-9_]*\.whl/-abi3-*.whl/' >"$work/lines"
+(cd "$work/wheels" && PATH="$work/bare/bin:$PATH" PIP_NO_INDEX=1 PIP_QUIET=1 sh -e ../lines)
 "$work/tools/bin/pip" install --quiet --no-index "$work"/wheels/*.whl
 
 "$work/tools/bin/mypy" --config-file python/pyproject.toml --package coriolis_ovm_exporter

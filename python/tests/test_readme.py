@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+
+
+def block(file, heading):
+    """The Python below a heading of a document."""
+    _, below = (ROOT / file).read_text().split(f"# {heading}\n", 1)
+    return re.search(r"```python\n(.*?)```", below, re.DOTALL)[1]
 
 
 def example():
-    [found] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    return found
+    return block("README.md", "From Python")
 
 
 def test_it_runs(node, machine, replica, identical, tmp_path):

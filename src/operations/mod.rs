@@ -12,4 +12,5 @@ mod recovery;
 mod reload;
 pub mod serve;
 mod service_files;
+mod service_manager;
 pub mod token;

@@ -8,6 +8,7 @@ use tokio::signal::unix::Signal;
 
 use super::log::Log;
 use super::serve::{manager_settings, throttle_policy, tls_files};
+use super::service_manager;
 use crate::config::{self, Config, ConfigError, Loaded, Severity};
 use crate::server::tls::{Identity, ServerTls, TlsFiles};
 use crate::server::{App, ManagerSettings};
@@ -47,11 +48,14 @@ impl Reload {
         let mut this = self;
         while hung_up.recv().await.is_some() {
             // Files may be slow.
+            service_manager::reloading();
             let done = tokio::task::spawn_blocking(move || {
                 this.take_up();
                 this
             });
-            match done.await {
+            let done = done.await;
+            service_manager::reloaded();
+            match done {
                 Ok(reload) => this = reload,
                 Err(error) => {
                     tracing::error!("SIGHUP: {error}; none is heard any more, restart the daemon");

@@ -15,6 +15,7 @@ use super::log::Log;
 use super::random_numbers;
 use super::recovery::Recovery;
 use super::reload::{self, Reload};
+use super::service_manager;
 use crate::config::{self, Config, Current, Loaded, secret};
 use crate::guard::Guards;
 use crate::ovm::agent::AgentDatabases;
@@ -125,17 +126,16 @@ async fn serve(
     let _ = app.connections.set(listener.registry());
     let figures = figures(config.metrics.bind, app.clone()).await?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    // Fails where no service manager asked to be told.
     lifecycle.serves();
-    let status = format!("serving on {address}");
-    let _ = sd_notify::notify(&[
-        sd_notify::NotifyState::Status(&status),
-        sd_notify::NotifyState::Ready,
-    ]);
+    service_manager::ready(address);
     let background = [
         tokio::spawn(recovery.go_round()),
         tokio::spawn(reloads),
         tokio::spawn(figures),
+        tokio::spawn(service_manager::keep_watchdog_quiet(
+            listener.pulse(),
+            lifecycle.clone(),
+        )),
     ];
     let shutdown = async {
         shutdown(terminated, interrupted).await;
@@ -176,7 +176,7 @@ async fn shutdown(mut terminated: Signal, mut interrupted: Signal) {
         _ = terminated.recv() => tracing::info!("SIGTERM: finishing requests"),
         _ = interrupted.recv() => tracing::info!("SIGINT: finishing requests"),
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    service_manager::stopping();
 }
 
 /// What the server shows, and whom it believes.

@@ -23,6 +23,7 @@ use super::connection::{CloseReason, Connection};
 use super::connection_io::WatchedStream;
 use super::connection_service::ConnectionService;
 use super::connections::{ConnectionRegistry, Place};
+use super::pulse::Pulse;
 use super::tls::ServerTls;
 use crate::config::Limits;
 
@@ -84,6 +85,7 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     registry: Arc<ConnectionRegistry>,
+    pulse: Pulse,
 }
 
 impl Listener {
@@ -111,6 +113,7 @@ impl Listener {
             socket,
             address,
             registry: ConnectionRegistry::new(limits),
+            pulse: Pulse::default(),
         })
     }
 
@@ -122,6 +125,11 @@ impl Listener {
     /// The connections it serves, for figures.
     pub fn registry(&self) -> Arc<ConnectionRegistry> {
         Arc::clone(&self.registry)
+    }
+
+    /// Whether it accepts connections.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Serves `router` until `shutdown` is ready; then accepts nothing more, closes what is idle,
@@ -168,7 +176,14 @@ impl Listener {
     ) -> std::convert::Infallible {
         let mut warned: Option<Instant> = None;
         loop {
-            let (stream, peer) = match self.socket.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = self.pulse.asked() => {
+                    self.pulse.answer();
+                    continue;
+                }
+            };
+            let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if is_peers_fault(&error) => {
                     debug!(%error, "a connection ended before it was accepted");

@@ -30,6 +30,7 @@ mod node;
 mod openapi;
 mod pace;
 mod present;
+pub mod pulse;
 mod query;
 mod ranges;
 mod report;

@@ -13,6 +13,7 @@ mod conventions;
 mod coriolis;
 mod crash;
 mod defects;
+mod documents;
 mod error_table;
 mod first_steps;
 mod guest_disks;

@@ -3,6 +3,7 @@
 mod lifetime;
 mod systemd;
 mod upstart;
+mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

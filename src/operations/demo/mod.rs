@@ -6,7 +6,8 @@
 //! | [`agent_databases`], [`machines`] | what OVM would have written: databases, vm.cfg, disks |
 //! | [`manager`] | the manager that checks logins |
 //! | [`certificates`], [`daemon`] | the real daemon as a child process, and its TLS identity |
-//! | [`node`] | all of it together |
+//! | [`surroundings`] | what a daemon finds around itself |
+//! | [`node`] | all of it together, with the daemon |
 //! | [`guest`] | what guests do to their disks |
 //! | [`replication`] | what an orchestrator does, over HTTPS |
 
@@ -19,6 +20,7 @@ pub mod machines;
 pub mod manager;
 pub mod node;
 pub mod replication;
+pub mod surroundings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +31,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use ground::Ground;
 use node::Node;
+use surroundings::{Surroundings, Told};
+
+/// Where a daemon looks for the manager unless it is told.
+const MANAGER_PORT: u16 = 7002;
 
 /// Options of `coriolis-ovm-exporter demo`.
 #[derive(Debug, Args)]
@@ -46,6 +52,10 @@ pub struct Options {
     /// The random numbers' seed, to repeat a run.
     #[arg(long)]
     seed: Option<u64>,
+    /// All but the daemon, for one that is started by somebody else: the agent's databases go to this
+    /// folder, the manager listens where a daemon looks for it. Stays until Ctrl-C.
+    #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["json", "keep", "seed"])]
+    around: Option<PathBuf>,
 }
 
 /// Runs the demo. Whatever happens, nothing stays mounted, attached or running.
@@ -76,6 +86,12 @@ async fn show(options: &Options) -> anyhow::Result<ExitCode> {
         Some(folder) => Ground::folder(folder)?,
         None => Ground::xfs(4 << 30)?,
     };
+    if let Some(databases) = &options.around {
+        let machines = node::make_machines(&ground.repository())?;
+        let around = Surroundings::make(ground, databases, MANAGER_PORT).await?;
+        print!("{}", Told(&around, &machines));
+        return std::future::pending().await;
+    }
     let node = Node::start(ground).await?;
     if !options.json {
         println!(

@@ -2,20 +2,17 @@
 //! the real daemon.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::agent_databases;
 use super::certificates;
 use super::daemon::Daemon;
 use super::ground::Ground;
 use super::guest::Random;
 use super::machines::{Machine, scribble};
-use super::manager::{Identity, StandInManager};
+use super::surroundings::Surroundings;
 use crate::client::{Client, Trust};
-use crate::ovm::agent::AgentRepository;
 
 /// Who may log in.
 pub const USER: &str = "admin";
@@ -31,8 +28,7 @@ pub struct Node {
     daemon: Daemon,
     machines: Vec<Machine>,
     authority: String,
-    _manager: StandInManager,
-    ground: Ground,
+    surroundings: Surroundings,
 }
 
 impl Node {
@@ -55,34 +51,13 @@ impl Node {
         machines: Vec<Machine>,
         program: PathBuf,
     ) -> anyhow::Result<Node> {
-        fs::write(
-            ground.repository().join(".ovsrepo"),
-            format!("OVS_REPO_UUID={REPOSITORY}\nOVS_REPO_ALIAS=demo\n"),
-        )?;
-        let manager = StandInManager::start(
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            USER,
-            PASSWORD,
-            vec![REPOSITORY.to_owned()],
-            Identity::self_signed()?,
-        )
-        .await?;
         let folder = ground.path().join("node");
         fs::create_dir(&folder)?;
-        agent_databases::write(
-            &folder.join("agent-db"),
-            &[AgentRepository {
-                id: REPOSITORY.to_owned(),
-                alias: Some("demo".to_owned()),
-                mount_point: Some(ground.repository()),
-                ..AgentRepository::default()
-            }],
-            &[("manager_ip", "127.0.0.1"), ("pool_alias", "demo-pool")],
-        )?;
+        let surroundings = Surroundings::make(ground, &folder.join("agent-db"), 0).await?;
         let authority = certificates::write(&folder)?;
         fs::write(
             folder.join("config.toml"),
-            configuration(&folder, &manager.endpoint()),
+            configuration(&folder, &surroundings.manager()),
         )?;
         // The daemon answers nobody before it is ready, and the manager runs on this runtime.
         let daemon =
@@ -91,8 +66,7 @@ impl Node {
             daemon,
             machines,
             authority,
-            _manager: manager,
-            ground,
+            surroundings,
         })
     }
 
@@ -105,7 +79,7 @@ impl Node {
     /// What it stands on.
     #[must_use]
     pub fn ground(&self) -> &Ground {
-        &self.ground
+        self.surroundings.ground()
     }
 
     /// `https://host:port` of the daemon.
@@ -132,7 +106,7 @@ impl Node {
     /// What to paste into a shell to try the API with curl, and to keep a replica with the command.
     #[must_use]
     pub fn lines_to_try(&self) -> String {
-        let authority = self.ground.path().join("node/ca-pub.pem");
+        let authority = self.ground().path().join("node/ca-pub.pem");
         let vm = self
             .machines
             .first()
@@ -168,7 +142,11 @@ fn command() -> String {
     )
 }
 
-fn make_machines(repository: &Path) -> anyhow::Result<Vec<Machine>> {
+/// Two machines, with some data on their disks.
+///
+/// # Errors
+/// The file system's.
+pub(super) fn make_machines(repository: &Path) -> anyhow::Result<Vec<Machine>> {
     let machines = vec![
         Machine::create(repository, 1, "web server", &[256 << 20, 64 << 20])?,
         Machine::create(

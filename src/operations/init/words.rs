@@ -68,13 +68,8 @@ pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
     let trusted = authority.unwrap_or(&paths.certificate).display();
     let _ = write!(
         text,
-        "\nNext\n  \
-         coriolis-ovm-exporter{option} doctor\n  \
-         {start}\n  \
-         curl --cacert {trusted} -d '{{\"username\":\"admin\",\"password\":\"…\"}}' \\\n    \
-         https://localhost:{port}/api/v1/auth/login\n\
-         The curl of Oracle Linux 6 also needs: --tlsv1.2 --ciphers ecdhe_ecdsa_aes_128_gcm_sha_256\n",
-        port = config.api.port,
+        "\nNext\n  {start}\n  coriolis-ovm-exporter{option} doctor\n\n{}",
+        with_curl(&trusted.to_string(), config.api.port)
     );
     if is_there(&paths.authority_key) {
         let _ = writeln!(
@@ -86,6 +81,30 @@ pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
         );
     }
     Ok(text)
+}
+
+/// What to paste into a shell on the node: log in, take a snapshot, list it, delete it. What a dot
+/// stands for is the reader's. `scripts/test-node.sh` pastes it.
+fn with_curl(trusted: &str, port: u16) -> String {
+    let ask = |more: &str| format!("  curl -s --cacert $CA -H \"$AUTH\" {more}\n");
+    let [machines, take, list, delete] = [
+        "$API/vms",
+        "-X POST $API/vms/$VM/snapshots",
+        "$API/vms/$VM/snapshots",
+        "-X DELETE $API/vms/$VM/snapshots/$SNAPSHOT",
+    ]
+    .map(ask);
+    format!(
+        "Then, with curl, as a user of the Oracle VM Manager\n  \
+         API=https://localhost:{port}/api/v1 CA={trusted}\n  \
+         TOKEN=$(curl -s --cacert $CA -d '{{\"username\":\"admin\",\"password\":\"…\"}}' $API/auth/login |\n    \
+         sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
+         AUTH=\"Authorization: Bearer $TOKEN\"\n\
+         {machines}  VM=…          # an id of that list\n\
+         {take}  SNAPSHOT=…    # the id in that answer\n\
+         {list}{delete}\
+         The curl of Oracle Linux 6 also needs: --tlsv1.2 --ciphers ecdhe_ecdsa_aes_128_gcm_sha_256\n"
+    )
 }
 
 /// How the daemon is started, and what has to be there before, where it is not.

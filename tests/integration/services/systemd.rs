@@ -83,6 +83,9 @@ fn what_a_paused_guest_and_late_mounts_depend_on_is_set() {
     assert_eq!(set("Type"), Some("notify"));
     assert_eq!(set("ExecReload"), Some("/bin/kill -HUP $MAINPID"));
     assert_eq!(set("Restart"), Some("on-failure"));
+    // A stop is never taken for a hang.
+    assert_eq!(set("WatchdogSec"), Some("2min"));
+    assert!(longest_stop() * 2 < Duration::from_secs(120));
     assert!(unit.contains("CAP_LINUX_IMMUTABLE"));
     let stop = set("TimeoutStopSec").and_then(|value| value.strip_suffix('s'));
     let stop: u64 = stop.unwrap().parse().unwrap();

@@ -92,7 +92,7 @@ fn it_writes_what_is_needed_and_overwrites_nothing() {
         "https://backup.example:5544",
         "SHA-256",
         "doctor",
-        "curl --cacert",
+        "curl -s --cacert",
         "--tlsv1.2",
     ] {
         assert!(said.contains(told), "no {told}: {said}");

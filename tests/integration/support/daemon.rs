@@ -135,17 +135,27 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a daemon with the settings of the site and waits until it says that it is ready.
     pub fn start(site: Site) -> Self {
-        Self::start_meddled(site, |_| {})
+        Self::begin(site, &[], |_| {})
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_with(site: Site, variables: &[(&str, &str)]) -> Self {
+        Self::begin(site, variables, |_| {})
     }
 
     /// The same, with something that is done to the process while it starts.
     pub fn start_meddled(site: Site, meddle: impl FnOnce(Pid)) -> Self {
+        Self::begin(site, &[], meddle)
+    }
+
+    fn begin(site: Site, variables: &[(&str, &str)], meddle: impl FnOnce(Pid)) -> Self {
         let config = site.write_config();
         let mut notify = NotifySocket::bind(&site.path("notify"));
         let mut child = Command::new(PROGRAM)
             .arg("-config")
             .arg(config)
             .env("NOTIFY_SOCKET", &notify.path)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(site.path("stderr")).unwrap())
