@@ -123,8 +123,14 @@ pub(super) async fn replicate(
         }
     };
     let target = Arc::clone(&goal.target);
-    let flushed = blocking(move || target.flush()).await?;
-    flushed.map_err(|error| goal.failed(error))?;
+    if let Err(error) = blocking(move || target.flush()).await? {
+        // What became of bytes that were written before this run is not known either.
+        if goal.facts.readable {
+            let reason = format!("it could not be brought to stable storage ({error})");
+            run.journal.will_write(name, None, Some(&reason)).await?;
+        }
+        return Err(goal.failed(error));
+    }
     let checked = check(run, snapshot, &goal).await?;
     let target = Arc::clone(&goal.target);
     // Nothing writes to it from here on.

@@ -103,6 +103,12 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
             known.target, target.name
         ));
     }
+    if target.readable && known.target_size < known.size {
+        return Some(format!(
+            "by the state {} had {} bytes only, of a disk of {}",
+            target.name, known.target_size, known.size
+        ));
+    }
     // The run that was interrupted may have given it the new size already.
     let resized = state.is_dirty(&disk.name) && target.size == disk.size;
     if target.size != known.target_size && !resized {

@@ -117,6 +117,19 @@ impl RawFile {
     }
 
     /// # Errors
+    /// Where somebody has cut the file, or made it longer: a lock keeps nobody from that who does
+    /// not ask.
+    fn is_whole(&self) -> io::Result<()> {
+        let (found, given) = (self.file().metadata()?.len(), self.state.limit());
+        if found == given {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "it has {found} bytes and was given {given}: somebody has changed its length meanwhile"
+        )))
+    }
+
+    /// # Errors
     /// Where the name leads to another file now, or to none: what is written would be lost, or
     /// not be found.
     fn is_still_there(&self) -> io::Result<()> {
@@ -184,6 +197,7 @@ impl Target for RawFile {
                 .sync_all()
                 .and_then(|()| self.sync_name())
                 .and_then(|()| self.is_still_there())
+                .and_then(|()| self.is_whole())
                 .map_err(|error| self.failed("bring it to stable storage", error))
         })
     }

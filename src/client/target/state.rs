@@ -28,10 +28,14 @@ impl State {
         self.limit.store(limit, Ordering::SeqCst);
     }
 
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::SeqCst)
+    }
+
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] where the range does not lie before the limit.
     pub(super) fn check(&self, name: &str, offset: u64, length: u64) -> io::Result<()> {
-        let limit = self.limit.load(Ordering::SeqCst);
+        let limit = self.limit();
         match offset.checked_add(length) {
             Some(end) if end <= limit => Ok(()),
             _ => Err(outside(name, limit, offset, length)),

@@ -216,6 +216,25 @@ fn a_file_that_is_removed_meanwhile_is_no_replica() {
 }
 
 #[test]
+fn a_file_that_is_cut_meanwhile_is_no_replica() {
+    let folder = folder();
+    for length in [9, 11] {
+        let path = folder.path().join("disk.img");
+        let target = RawFile::open(&path).unwrap();
+        target.prepare(10).unwrap();
+        target.flush().unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(length)
+            .unwrap();
+        let text = error_of(target.flush()).to_string();
+        assert!(text.contains("somebody has changed its length"), "{text}");
+    }
+}
+
+#[test]
 fn memory_is_zero_only_if_it_was_made_here() {
     let memory = Memory::default();
     memory.prepare(10).unwrap();

@@ -161,6 +161,9 @@ async fn what_was_changed_on_the_way_is_refused() {
         server.get_mut().0.write_all(&garbage).await.unwrap();
         let error = client.read(&mut got).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+        // Nothing is made of the same bytes again.
+        assert!(client.read(&mut got).await.is_err());
+        client.shutdown().await.unwrap();
     }
 }
 

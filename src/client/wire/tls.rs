@@ -51,6 +51,8 @@ pub(super) struct TlsStream {
     is_closed: bool,
     /// So have we.
     is_shut: bool,
+    /// What came was no TLS, or damaged. Nothing is made of it a second time.
+    is_broken: bool,
     life: Life,
 }
 
@@ -94,6 +96,7 @@ impl TlsStream {
             sent: 0,
             is_closed: false,
             is_shut: false,
+            is_broken: false,
             life: Life::default(),
         };
         std::future::poll_fn(|context| stream.poll_handshake(context)).await?;
@@ -115,7 +118,16 @@ impl TlsStream {
 
     /// Works on what came: until a record with bytes was decrypted into `buffer`, or beside it where
     /// it has no room, until `out` is encrypted, or until more has to come.
-    fn turn(
+    fn turn(&mut self, buffer: Option<&mut ReadBuf<'_>>, out: Option<Out<'_>>) -> io::Result<Turn> {
+        if self.is_broken {
+            return Err(broken("it is broken already"));
+        }
+        let turn = self.work(buffer, out);
+        self.is_broken = turn.is_err();
+        turn
+    }
+
+    fn work(
         &mut self,
         mut buffer: Option<&mut ReadBuf<'_>>,
         out: Option<Out<'_>>,
@@ -349,7 +361,7 @@ impl AsyncWrite for TlsStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        if !stream.is_shut {
+        if !stream.is_shut && !stream.is_broken {
             stream.is_shut = true;
             stream.encrypt(Out::Close)?;
         }
