@@ -89,6 +89,8 @@ class Transfer:
         """Each volume comes under the other's name."""
         one, other = (Path(volume["volume_dev"]) for volume in self.volumes_info)
         between = one.with_name("between")
+        for volume in (one, other):
+            os.truncate(volume, max(one.stat().st_size, other.stat().st_size))
         one.rename(between)
         other.rename(one)
         between.rename(other)
