@@ -120,7 +120,7 @@ def test_an_older_copy_of_a_volume_is_copied_in_full(transfer, tmp_path):
     disk = transfer.machine.disks[volume["disk_id"]]
     with open(disk, "r+b") as file:
         file.seek(5 << 20)
-        file.write(b"x" * 4096)
+        file.write(os.urandom(4096))
     transfer.run()
     shutil.copyfile(tmp_path / "older", volume["volume_dev"])
     transfer.machine.work()

@@ -358,7 +358,7 @@ def test_an_older_copy_of_a_volume_gets_no_increment(transfer, tmp_path, is_kept
     offset = 5 << 20 if is_kept else 0
     with open(disk, "r+b") as file:
         file.seek(offset)
-        file.write(b"x" * 4096)
+        file.write(os.urandom(4096))
     transfer.run(keep=is_kept)
     shutil.copyfile(older, volume)
     transfer.machine.work()
