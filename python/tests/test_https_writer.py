@@ -120,7 +120,7 @@ def test_an_older_copy_of_a_volume_is_copied_in_full(transfer, tmp_path):
     disk = transfer.machine.disks[volume["disk_id"]]
     with open(disk, "r+b") as file:
         file.seek(5 << 20)
-        file.write(b"x" * 4096)
+        file.write(os.urandom(4096))
     transfer.run()
     shutil.copyfile(tmp_path / "older", volume["volume_dev"])
     transfer.machine.work()
@@ -280,6 +280,8 @@ def test_a_clients_replica_on_a_worker(worker, client, machine, tmp_path):
             assert done.returncode == 0
         machine.work()
     one, other = (tmp_path / name for name in machine.disks)
+    for volume in (one, other):
+        os.truncate(volume, max(one.stat().st_size, other.stat().st_size))
     one.rename(tmp_path / "between")
     other.rename(one)
     (tmp_path / "between").rename(other)

@@ -89,6 +89,8 @@ class Transfer:
         """Each volume comes under the other's name."""
         one, other = (Path(volume["volume_dev"]) for volume in self.volumes_info)
         between = one.with_name("between")
+        for volume in (one, other):
+            os.truncate(volume, max(one.stat().st_size, other.stat().st_size))
         one.rename(between)
         other.rename(one)
         between.rename(other)
@@ -356,7 +358,7 @@ def test_an_older_copy_of_a_volume_gets_no_increment(transfer, tmp_path, is_kept
     offset = 5 << 20 if is_kept else 0
     with open(disk, "r+b") as file:
         file.seek(offset)
-        file.write(b"x" * 4096)
+        file.write(os.urandom(4096))
     transfer.run(keep=is_kept)
     shutil.copyfile(older, volume)
     transfer.machine.work()
