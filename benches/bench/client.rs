@@ -8,6 +8,7 @@ use anyhow::bail;
 use coriolis_ovm_exporter::client::{Client, Comparison, DiskOf, Trust};
 use coriolis_ovm_exporter::protocol::delta::{Compression, Item};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
@@ -54,7 +55,7 @@ pub struct Received {
 }
 
 pub fn run(errand: &Errand) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = Runtime::new()?;
     let received = runtime.block_on(all(errand))?;
     println!("{}", serde_json::to_string(&received)?);
     Ok(())
@@ -62,7 +63,6 @@ pub fn run(errand: &Errand) -> anyhow::Result<()> {
 
 async fn all(errand: &Errand) -> anyhow::Result<Received> {
     let trust = Trust::Authority(errand.authority.clone().into_bytes());
-    let client = Client::with_token(&errand.endpoint, &errand.token, &trust)?;
     let begun = Instant::now();
     let gate = Arc::new(Barrier::new(usize::try_from(errand.streams)?));
     let race = Arc::new(Race::of(errand.streams));
@@ -72,9 +72,20 @@ async fn all(errand: &Errand) -> anyhow::Result<Received> {
                 race: Arc::clone(&race),
                 at,
             };
-            tokio::spawn(one(client.clone(), errand.clone(), Arc::clone(&gate), lane))
+            let client = Client::with_token(&errand.endpoint, &errand.token, &trust)?;
+            let stream = one(client, errand.clone(), Arc::clone(&gate), lane);
+            Ok(if errand.streams == 1 {
+                tokio::spawn(stream)
+            } else {
+                // Clients of their own, between which the kernel shares the cores: tasks on the threads
+                // of one runtime would get what these have, evenly or not.
+                tokio::task::spawn_blocking(|| {
+                    let own = Builder::new_current_thread().enable_all().build()?;
+                    own.block_on(stream)
+                })
+            })
         })
-        .collect();
+        .collect::<anyhow::Result<_>>()?;
     let mut bytes = 0;
     for stream in streams {
         bytes += stream.await??;

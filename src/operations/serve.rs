@@ -43,6 +43,11 @@ const RELEASE_AT_START: Duration = Duration::from_secs(10);
 /// TLS encrypts half a megabyte at a time for each stream, in memory that it frees when that is
 /// sent: measured, giving it back to the kernel meanwhile costs a third of all work.
 const KEPT_FREE: i32 = 4 << 20;
+/// Threads that serve connections, at least; see [`workers`].
+const WORKERS: usize = 8;
+/// Tasks that a thread without a pause runs before it looks which sockets have become ready: with
+/// Tokio's 61, each of which may encrypt megabytes, others waited half a second for that.
+const EVENT_INTERVAL: u32 = 1;
 /// Names a [`faults`](crate::snapshots::faults) point; only tests set it.
 #[cfg(debug_assertions)]
 const FAULT: &str = "CORIOLIS_OVM_EXPORTER_FAULT";
@@ -56,6 +61,8 @@ pub(super) const PIN_FILE: &str = "manager-pin";
 pub fn run(file: &Path) -> anyhow::Result<()> {
     allocator::keep_free(KEPT_FREE);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .event_interval(EVENT_INTERVAL)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
@@ -101,6 +108,13 @@ fn run_logged(loaded: &Loaded, log: Log, runtime: Runtime, hung_up: Signal) -> a
     // waits for a sick file system is named by its manifest and undone or finished next time.
     runtime.shutdown_timeout(config.api.limits.shutdown_grace);
     result
+}
+
+/// Threads that serve connections. A stream stays with its thread while that has work, so on two
+/// threads one stream can have as much as seven others together. More threads than cores leave the
+/// sharing to the kernel, which does it evenly.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(WORKERS, |cores| cores.get().max(WORKERS))
 }
 
 async fn serve(

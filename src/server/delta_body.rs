@@ -23,7 +23,7 @@ use crate::snapshots::{Delta, SnapshotError};
 pub(super) struct DeltaBody {
     pieces: VecDeque<Bytes>,
     next: Next,
-    /// A step was made here, on a thread that serves others as well: they are next.
+    /// A step was taken, on a thread that serves others as well: they are next.
     yields: bool,
     /// Where packing is chosen as it goes.
     choice: Option<Choice>,
@@ -186,6 +186,7 @@ impl Stream for DeltaBody {
                     match done {
                         Ok((mut delta, Ok(Some(pieces)), ready)) => {
                             body.take(&mut delta, pieces, ready);
+                            body.yields = true;
                             body.next = if delta.comes_next() {
                                 Next::Here(delta)
                             } else {

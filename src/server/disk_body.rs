@@ -16,6 +16,10 @@ use crate::extents::Span;
 use crate::snapshots::Share;
 use crate::sys::uncached::UncachedFile;
 
+/// Fewer bytes that were read ahead are no turn of their own: many small parts of an answer leave
+/// together.
+const TURN: usize = 64 << 10;
+
 /// A piece of a body.
 #[derive(Debug)]
 pub enum Piece {
@@ -35,7 +39,7 @@ pub struct DiskBody {
     pieces: VecDeque<Piece>,
     /// What comes next, in order.
     ahead: VecDeque<Ahead>,
-    /// A read was made here, on a thread that serves others as well: they are next.
+    /// A buffer was handed out, on a thread that serves others as well: they are next.
     yields: bool,
 }
 
@@ -136,11 +140,11 @@ impl Stream for DiskBody {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let body = &mut *self;
+        if std::mem::take(&mut body.yields) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if body.ahead.is_empty() {
-            if std::mem::take(&mut body.yields) {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             if let Some(bytes) = body.read_now() {
                 body.yields = true;
                 return Poll::Ready(Some(Ok(bytes)));
@@ -158,7 +162,10 @@ impl Stream for DiskBody {
         };
         body.ahead.pop_front();
         match &read {
-            Ok(_) => body.read_ahead(0),
+            Ok(bytes) => {
+                body.yields = bytes.len() >= TURN;
+                body.read_ahead(0);
+            }
             Err(error) => {
                 // The client sees a body that ends short of its Content-Length.
                 tracing::error!("a download was cut off: {error}");
@@ -167,5 +174,74 @@ impl Stream for DiskBody {
             }
         }
         Poll::Ready(Some(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::snapshots::BufferPool;
+    use crate::sys::page_cache;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether all that was begun to be read has come.
+    fn is_ahead(body: &DiskBody) -> bool {
+        body.ahead
+            .iter()
+            .all(|ahead| matches!(ahead, Ahead::Read(read) if read.is_finished()))
+    }
+
+    #[tokio::test]
+    async fn after_each_buffer_it_is_the_turn_of_others_though_more_has_come() {
+        const SIZE: usize = 6 << 20;
+        for is_cached in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("disk");
+            std::fs::write(&path, vec![7; SIZE]).unwrap();
+            let written = std::fs::File::open(&path).unwrap();
+            written.sync_all().unwrap();
+            if !is_cached {
+                page_cache::drop_clean(&written).unwrap();
+            }
+            let file = UncachedFile::open(&path).unwrap();
+            let disk = [Piece::Disk(0, SIZE as u64)];
+            let mut body = DiskBody::new(file, BufferPool::default().join(), disk);
+            let wakes = Arc::new(Wakes::default());
+            let waker = Waker::from(Arc::clone(&wakes));
+            let (mut came, mut in_a_row) = (0, 0);
+            while came < SIZE {
+                while !is_ahead(&body) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let before = wakes.0.load(Ordering::SeqCst);
+                let next = Pin::new(&mut body).poll_next(&mut Context::from_waker(&waker));
+                match next {
+                    Poll::Ready(bytes) => {
+                        let bytes = bytes.unwrap().unwrap();
+                        came += bytes.len();
+                        in_a_row += 1;
+                        assert!(in_a_row == 1, "cached {is_cached}: at {came}");
+                    }
+                    // What was begun only now wakes by itself.
+                    Poll::Pending if in_a_row == 0 => {}
+                    Poll::Pending => {
+                        in_a_row = 0;
+                        assert_eq!(wakes.0.load(Ordering::SeqCst), before + 1);
+                    }
+                }
+            }
+        }
     }
 }
