@@ -7,7 +7,7 @@ mod terminal;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::arguments::Common;
@@ -49,6 +49,9 @@ struct Picture {
 }
 
 pub async fn run(client: &Client, options: &MapOptions, common: &Common) -> anyhow::Result<()> {
+    if common.output.is_json() {
+        bail!("a map is a picture and has no form as JSON; numbers are in: diff -f json");
+    }
     let (vm, ids) = subject::split(&options.words, 1);
     let subject = subject::find(client, vm, subject::id(&ids[0])?).await?;
     let base = options.diff_from.as_deref().map(subject::id).transpose()?;

@@ -48,6 +48,12 @@ async fn changes_are_counted_and_drawn() {
     assert_eq!(at / 10, picture.len() / 3 / 10, "{drawn}");
     assert!(drawn.is_ascii(), "no terminal, so letters: {drawn}");
 
+    let ran = desk.run(&["map", &second, "-f", "json"]);
+    assert!(
+        ran.code == 1 && ran.stderr.contains("diff -f json"),
+        "{ran:?}"
+    );
+
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("map.svg");
     let path = file.to_str().unwrap();

@@ -81,6 +81,16 @@ async fn a_replica_is_made_kept_and_compared() {
     let found: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(found[0]["Identical"], true, "{found}");
     assert_eq!(found[1]["Identical"], false, "{found}");
+    // Nobody writes to a pipe, so nothing is waited for.
+    let pipe = to.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let other = format!("{name}={}", pipe.display());
+    let ran = desk.run(&["verify", &vm, &snapshot, "--disk", &other]);
+    assert!(
+        ran.code == 1 && ran.stderr.contains("neither a file"),
+        "{ran:?}"
+    );
+    fs::remove_file(&pipe).unwrap();
     assert_eq!(found[1]["Differing blocks"], 1, "{found}");
     assert_eq!(found[1]["Differing at"], json!([3 << 20]), "{found}");
     // The exit code is the verdict, whether or not somebody reads the table.
