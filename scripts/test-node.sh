@@ -15,7 +15,7 @@ export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C.UTF-8
 if [ "${1:-}" != --inside ]; then
     [ $# -eq 1 ] || { sed -n 's/^#   //p' "$0" >&2; exit 2; }
     programs=$(cd "$1" && pwd)
-    work=$(mktemp -d -t coriolis-node-XXXXXX)
+    work=$(mktemp -d -p "${TMPDIR:-/var/tmp}" coriolis-node-XXXXXX)
     trap 'rm -rf "$work"' EXIT
     # Mounts, the loop device and all processes go with the namespaces.
     unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc \
@@ -145,6 +145,7 @@ while read -r line <&3; do
         served
         ;;
     "$name doctor "*)
+        doctors=$((${doctors:-0} + 1))
         on_node "$line" >"$work/said" 2>&1 || fail "it ends with $?"
         same "what is not good" "$(grep -v '^good' "$work/said" || :)" ""
         has "$work/said" "it answers"
@@ -152,6 +153,7 @@ while read -r line <&3; do
     *) fail "this line of the README is not tried: $line" ;;
     esac
 done 3<"$work/lines"
+same "how often the README has doctor" "${doctors:-0}" 1
 same "what init says comes next" "$(sed -n '/^Next$/,/^$/s/^  //p' "$work/init")" \
     "start $name
 $name doctor"

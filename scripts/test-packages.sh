@@ -14,7 +14,7 @@ umask 022
 here=$(cd "$(dirname "$0")/.." && pwd)
 programs=$(cd "$1" && pwd)
 name=coriolis-ovm-exporter
-work=$(mktemp -d -t coriolis-packages-XXXXXX)
+work=$(mktemp -d -p "${TMPDIR:-/var/tmp}" coriolis-packages-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 

@@ -101,7 +101,7 @@ impl Reload {
         }
         let app = &self.app;
         if let Some(token) = &app.metrics_token {
-            token.look();
+            token.look_soon();
         }
         if let Some(fresh) = fresh {
             app.manager.set(fresh.manager);

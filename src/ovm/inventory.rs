@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::agent::{AgentDatabases, AgentRepository};
 use super::looks::Looks;
-use super::repository::{Mount, Repository, RepositorySource};
+use super::repository::{Repository, RepositorySource};
 use super::vm_config::VmConfig;
 use super::warning_log::WarningLog;
 
@@ -94,7 +94,7 @@ impl NodeFiles {
             Err(error) => (Vec::new(), vec![error.to_string()]),
         };
         for repository in &repositories {
-            if let Mount::Missing(reason) = &repository.mount {
+            if let Some(reason) = repository.mount.absence() {
                 warnings.push(format!(
                     "repository {} cannot be used: {reason}",
                     repository.id

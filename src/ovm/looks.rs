@@ -136,7 +136,7 @@ impl Looks {
 fn silent(known: AgentRepository) -> Repository {
     let mount_point = place_of(&known);
     Repository {
-        mount: Mount::Missing(format!(
+        mount: Mount::Silent(format!(
             "{} does not answer; its storage hangs, or this machine is very busy",
             mount_point.display()
         )),
@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_hangs_is_missing_and_takes_one_thread() {
+    fn one_that_hangs_is_silent_and_takes_one_thread() {
         let looks = Arc::new(Looks::default());
         let begun = Instant::now();
         let seen = looks.with(vec![known("/hangs"), known("/well")], look);
         let ids: Vec<&str> = seen.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(ids, ["id of /hangs", "id of /well"]);
         assert!(
-            matches!(&seen[0].mount, Mount::Missing(reason) if reason.contains("does not answer"))
+            matches!(&seen[0].mount, Mount::Silent(reason) if reason.contains("does not answer"))
         );
         assert!(seen[1].status().is_some());
         assert!(begun.elapsed() >= PATIENCE);

@@ -31,6 +31,20 @@ pub enum Mount {
     },
     /// Not usable now, with the reason. Its snapshots wait.
     Missing(String),
+    /// It did not answer: what lies there cannot be told, least of all that something is gone. With
+    /// the reason.
+    Silent(String),
+}
+
+impl Mount {
+    /// Why it is not usable now.
+    #[must_use]
+    pub fn absence(&self) -> Option<&str> {
+        match self {
+            Mount::Mounted { .. } => None,
+            Mount::Missing(reason) | Mount::Silent(reason) => Some(reason),
+        }
+    }
 }
 
 /// Where the list of repositories comes from.
@@ -56,7 +70,7 @@ impl Repository {
     #[must_use]
     pub fn is_still_mounted(&self) -> bool {
         match &self.mount {
-            Mount::Missing(_) => false,
+            Mount::Missing(_) | Mount::Silent(_) => false,
             Mount::Mounted { device, .. } => {
                 fs::metadata(&self.mount_point).is_ok_and(|found| found.dev() == *device)
             }
@@ -67,10 +81,19 @@ impl Repository {
     #[must_use]
     pub fn holds(&self, file: &File) -> bool {
         match &self.mount {
-            Mount::Missing(_) => false,
+            Mount::Missing(_) | Mount::Silent(_) => false,
             Mount::Mounted { device, .. } => {
                 file.metadata().is_ok_and(|found| found.dev() == *device)
             }
+        }
+    }
+
+    /// Why nothing can be said of what lies here.
+    #[must_use]
+    pub fn silence(&self) -> Option<&str> {
+        match &self.mount {
+            Mount::Silent(reason) => Some(reason),
+            Mount::Mounted { .. } | Mount::Missing(_) => None,
         }
     }
 
@@ -79,7 +102,7 @@ impl Repository {
     pub fn status(&self) -> Option<&Status> {
         match &self.mount {
             Mount::Mounted { status, .. } => Some(status),
-            Mount::Missing(_) => None,
+            Mount::Missing(_) | Mount::Silent(_) => None,
         }
     }
 }

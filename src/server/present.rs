@@ -125,7 +125,7 @@ pub(super) fn repository(repository: &Repository, ability: &Ability) -> protocol
     };
     let (state, reason) = match &repository.mount {
         Mount::Mounted { .. } => ("mounted", None),
-        Mount::Missing(reason) => ("missing", Some(reason.clone())),
+        Mount::Missing(reason) | Mount::Silent(reason) => ("missing", Some(reason.clone())),
     };
     protocol::RepositoryInfo {
         id: repository.id.clone(),

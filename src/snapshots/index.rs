@@ -197,7 +197,9 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`SnapshotError::Unknown`], [`SnapshotError::OtherVm`]; [`SnapshotError::Unreadable`] where
-    /// its manifest is there and says nothing; [`SnapshotError::Unavailable`] for one that the first generation made, and that is not adopted yet.
+    /// its manifest is there and says nothing; [`SnapshotError::Unavailable`] for one
+    /// that the first generation made, and that is not adopted yet, and where it may lie in a
+    /// repository that does not answer.
     pub fn find(&self, vm_id: &str, id: &str) -> Result<Snapshot, SnapshotError> {
         let unknown = || SnapshotError::Unknown {
             vm_id: vm_id.to_owned(),
@@ -214,7 +216,9 @@ impl Snapshots {
                     None => {
                         return Err(match self.adoption.waits(id, &repositories) {
                             Some(reason) => SnapshotError::Unavailable { id, reason },
-                            None => unreadable(id, &repositories).unwrap_or_else(unknown),
+                            None => unreadable(id, &repositories)
+                                .or_else(|| hidden(id, &repositories))
+                                .unwrap_or_else(unknown),
                         });
                     }
                 }
@@ -234,20 +238,20 @@ impl Snapshots {
     /// must not say that it is gone where it only cannot be read.
     ///
     /// # Errors
-    /// [`SnapshotError::Unreadable`].
+    /// [`SnapshotError::Unreadable`]; [`SnapshotError::Unavailable`] where a repository does not
+    /// answer.
     pub fn see_that_it_is_gone(&self, id: &str) -> Result<(), SnapshotError> {
         let Ok(id) = Uuid::try_parse(id) else {
             return Ok(());
         };
-        let left = self
-            .repositories
-            .repositories()
+        let repositories = self.repositories.repositories();
+        let left = repositories
             .iter()
             .filter(|repository| repository.status().is_some())
             .map(|repository| Shelf::of(&repository.mount_point).directory(id))
             .find(|directory| directory.is_dir());
         match left {
-            None => Ok(()),
+            None => hidden(id, &repositories).map_or(Ok(()), Err),
             Some(directory) => Err(SnapshotError::Unreadable { id, directory }),
         }
     }
@@ -283,4 +287,18 @@ fn unreadable(id: Uuid, repositories: &[Repository]) -> Option<SnapshotError> {
             id,
             directory: shelf.directory(id),
         })
+}
+
+/// Nobody knows of a snapshot, and a repository does not answer: it may lie there.
+fn hidden(id: Uuid, repositories: &[Repository]) -> Option<SnapshotError> {
+    repositories.iter().find_map(|repository| {
+        let reason = repository.silence()?;
+        Some(SnapshotError::Unavailable {
+            id,
+            reason: format!(
+                "it is in no repository that answers; it may be in {}, and {reason}",
+                repository.id
+            ),
+        })
+    })
 }

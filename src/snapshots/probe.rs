@@ -39,7 +39,9 @@ impl CloneProbe {
     #[must_use]
     pub fn ability(&self, repository: &Repository, faults: &Faults) -> Ability {
         let device = match &repository.mount {
-            Mount::Missing(reason) => return Ability::Unknown(reason.clone()),
+            Mount::Missing(reason) | Mount::Silent(reason) => {
+                return Ability::Unknown(reason.clone());
+            }
             Mount::Mounted { device, .. } => *device,
         };
         let root = &repository.mount_point;

@@ -11,7 +11,7 @@ use super::error::SnapshotError;
 use super::naming::disk_names;
 use super::probe::Ability;
 use crate::ovm::inventory::Vm;
-use crate::ovm::repository::{self, Mount, Repository};
+use crate::ovm::repository::{self, Repository};
 use crate::ovm::vm_config::{DiskEntry, VmConfig};
 use crate::sys::reflink::CloneCall;
 
@@ -164,7 +164,7 @@ impl Snapshots {
                 passing,
             })
         };
-        if let Mount::Missing(reason) = &repository.mount {
+        if let Some(reason) = repository.mount.absence() {
             return of_repository(reason, true);
         }
         match found {

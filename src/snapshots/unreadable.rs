@@ -96,6 +96,13 @@ impl Snapshots {
                 ),
             }
         }
+        left.extend(repositories.iter().filter_map(|repository| {
+            let reason = repository.silence()?;
+            Some(format!(
+                "what may lie in repository {} ({reason})",
+                repository.id
+            ))
+        }));
         if left.is_empty() {
             return Ok(());
         }

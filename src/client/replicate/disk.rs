@@ -125,7 +125,7 @@ pub(super) async fn replicate(
     let target = Arc::clone(&goal.target);
     if let Err(error) = blocking(move || target.flush()).await? {
         // What became of bytes that were written before this run is not known either.
-        if goal.facts.readable {
+        if goal.facts.readable && !run.stop.is_stopped() {
             let reason = format!("it could not be brought to stable storage ({error})");
             run.journal.will_write(name, None, Some(&reason)).await?;
         }

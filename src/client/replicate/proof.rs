@@ -16,6 +16,8 @@ use super::{How, ReplicaState, ReplicateError};
 
 impl Run {
     /// Looks at volumes that an increment is to go to, which are acquired and not yet written to.
+    /// Where this run has brought them to the base itself a moment ago, nobody has to tell which they
+    /// are.
     ///
     /// # Errors
     /// [`ReplicateError::Unproven`] for one that is not known to hold the base, unless whatever lies
@@ -24,13 +26,16 @@ impl Run {
         self: &Arc<Run>,
         snapshot: Uuid,
         goals: &mut [Goal],
+        is_first: bool,
     ) -> Result<(), ReplicateError> {
         let state = self.journal.state().await;
         let verdicts = self.verdicts(&state, snapshot, goals).await?;
-        let other = verdicts.iter().find_map(|(number, verdict)| {
-            let disk = goals.get(*number)?.disk.name.as_str();
-            matches!(verdict, Verdict::Other(_)).then(|| disk.to_owned())
-        });
+        let seen = verdicts
+            .iter()
+            .filter(|(_, verdict)| matches!(verdict, Verdict::Other(_)))
+            .filter_map(|(number, _)| goals.get(*number));
+        let said = goals.iter().filter(|goal| is_said_otherwise(&state, goal));
+        let other = seen.chain(said).next().map(|goal| goal.disk.name.clone());
         let unproven = |goal: &Goal, reason: &str| ReplicateError::Unproven {
             disk: goal.disk.name.clone(),
             target: goal.facts.name.clone(),
@@ -46,6 +51,7 @@ impl Run {
                     goal.facts.doubt = Some(format!("the base cannot be used: {reason}"));
                     continue;
                 }
+                (Verdict::Unknown(_), None) if !is_first => continue,
                 (Verdict::Unknown(reason) | Verdict::Other(reason), _) => reason.clone(),
                 // Two that were exchanged may differ where only one of them was looked at.
                 (Verdict::Holds, Some(other)) if !is_said(&state, goal) => format!(
@@ -120,6 +126,14 @@ impl Run {
             .map(|(number, verdict)| Ok((number, verdict?)))
             .collect()
     }
+}
+
+/// Whether by what the owner says it is another volume than in the last run.
+fn is_said_otherwise(state: &ReplicaState, goal: &Goal) -> bool {
+    let left = state.disks.get(&goal.disk.name);
+    let left = left.and_then(|left| left.fingerprint.as_ref());
+    let said = left.zip(goal.facts.fingerprint.as_ref());
+    goal.target.is_opaque() && said.is_some_and(|(left, found)| left.is_another_device(found))
 }
 
 /// Whether the owner says which volume it is, and has said the same in the last run: where the two differ

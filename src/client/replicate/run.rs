@@ -243,7 +243,18 @@ impl Run {
                 goal.prepare().await?;
             }
         }
-        self.prove(snapshot.id, &mut goals).await?;
+        self.prove(snapshot.id, &mut goals, is_first).await?;
+        // Also of those whose turn may not come in this run: a later one could find them as they should
+        // be where it looks.
+        self.journal
+            .change(|state| {
+                for goal in &goals {
+                    if let Some(reason) = &goal.facts.doubt {
+                        state.distrust(&goal.disk.name, reason);
+                    }
+                }
+            })
+            .await?;
         let mut watch = Watch::over(&goals);
         let mut is_ending = false;
         let turns = Arc::new(Semaphore::new(self.options.parallel_disks));

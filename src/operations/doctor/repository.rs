@@ -30,7 +30,7 @@ pub(super) fn check(
     notes.doing("looking at its mount point");
     let repository = look_at(known);
     let status = match &repository.mount {
-        Mount::Missing(reason) => {
+        Mount::Missing(reason) | Mount::Silent(reason) => {
             let advice = "see why ovs-agent has not mounted it; its machines cannot be copied";
             return found(Finding::bad("mount", reason, advice));
         }

@@ -33,14 +33,15 @@ struct Known {
 }
 
 impl MetricsToken {
-    /// Reads the token. What is wrong is logged: then there is none, until that is mended. Blocks.
+    /// Reads the token. What is wrong is logged: then there is none, until that is mended. Blocks for
+    /// a second at most.
     #[must_use]
     pub fn in_file(file: PathBuf) -> Arc<MetricsToken> {
         let token = Arc::new(MetricsToken {
             file,
             known: Mutex::default(),
         });
-        token.look();
+        token.look_soon();
         token
     }
 
@@ -55,13 +56,32 @@ impl MetricsToken {
         self.lock().digest == Some(digest)
     }
 
+    /// Reads the file again, and waits for that for a second at most: storage may hang.
+    pub fn look_soon(self: &Arc<Self>) {
+        let (own, span) = (self.clone(), tracing::Span::current());
+        let (done, waiting) = std::sync::mpsc::channel();
+        let looking = move || {
+            span.in_scope(|| own.look());
+            let _ = done.send(());
+        };
+        match std::thread::Builder::new()
+            .name("token".to_owned())
+            .spawn(looking)
+        {
+            Ok(_) => {
+                let _ = waiting.recv_timeout(PATIENCE);
+            }
+            Err(error) => tracing::error!("there is no thread to read a token with: {error}"),
+        }
+    }
+
     fn is_time_to_look(&self) -> bool {
         let known = self.lock();
         !known.looking && known.looked.is_none_or(|at| at.elapsed() >= REST)
     }
 
     /// Reads the file again, unless somebody does already. Blocks.
-    pub fn look(&self) {
+    fn look(&self) {
         {
             let mut known = self.lock();
             if known.looking {

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator
 from ..client import Client
 from ..shapes import Json
 from .coriolis_side import ProviderError
-from .ledger import Replica
+from .ledger import Replica, patiently
 
 #: On both sides.
 _CHECKSUM = "sha256"
@@ -63,7 +63,9 @@ class Transfer:
         if answer is None:
             return
         base = self._replica.base
-        held = self._client.download_chunk(self._vm, base, disk, offset, end - offset)
+        held = patiently(
+            lambda: self._client.download_chunk(self._vm, base, disk, offset, end - offset)
+        )
         if str(answer["checksum"]).lower() != hashlib.new(_CHECKSUM, held).hexdigest():
             self._replica.distrust(base)
             raise ProviderError(
