@@ -1,7 +1,6 @@
 //! From the bytes of a file to a configuration, with everything that is wrong on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use toml::de::DeTable;
 
 use super::keys;
 use super::problem::{ConfigError, Place, Problem, Severity};
+use super::regular_file;
 use super::settings::Config;
 use super::suggestion::suggest;
 use crate::protocol::Consistency;
@@ -131,7 +131,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, ConfigError> {
         source,
     };
     let mut bytes = Vec::new();
-    File::open(file)
+    regular_file::open(file)
         .and_then(|opened| opened.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
         .map_err(unreadable)?;
     if bytes.len() > usize::try_from(LARGEST_FILE).unwrap_or(usize::MAX) {

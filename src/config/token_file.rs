@@ -1,32 +1,20 @@
 //! `[metrics] token_file`: a word in a file.
 
-use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use super::regular_file;
 
 /// Characters of the word. The file has not many bytes more.
 const LENGTH: RangeInclusive<usize> = 16..=4096;
 
-/// Reads the word. Nothing but a regular file is opened: a pipe would keep whoever reads it waiting, and
-/// a device may do something when it is opened. The error says nothing of what is in it.
+/// Reads the word, from a regular file. The error says nothing of what is in it.
 ///
 /// # Errors
 /// The file system's, without the file's name; that it is no such file, or holds no such word.
 pub fn read(path: &Path) -> io::Result<String> {
-    let no_file = || io::Error::other("it is no regular file");
-    if !fs::metadata(path)?.is_file() {
-        return Err(no_file());
-    }
-    // Something else may have its name by now.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(no_file());
-    }
+    let file = regular_file::open(path)?;
     let mut text = String::new();
     let most = *LENGTH.end() as u64 + 2;
     file.take(most).read_to_string(&mut text)?;
@@ -43,6 +31,8 @@ pub fn read(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
 
@@ -77,7 +67,7 @@ mod tests {
         mkfifo(&pipe, Mode::S_IRWXU).unwrap();
         for path in [&pipe, folder.path(), Path::new("/dev/zero")] {
             let error = read(path).unwrap_err().to_string();
-            assert_eq!(error, "it is no regular file", "{}", path.display());
+            assert_eq!(error, "it is not a regular file", "{}", path.display());
         }
         assert_eq!(
             read(&folder.path().join("none")).unwrap_err().kind(),

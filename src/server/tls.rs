@@ -3,7 +3,6 @@
 //! TLS 1.2 and 1.3 with AEAD suites only. A certificate can be replaced while the daemon runs:
 //! [`ServerTls::reload`] reads the files again and keeps the old pair when the new one is bad.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,6 +13,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::regular_file;
 
 /// The AEAD suites we speak, fastest first on hardware with AES instructions.
 ///
@@ -292,7 +293,7 @@ fn read_pem(role: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
         path: path.to_owned(),
         source,
     };
-    let file = fs::File::open(path).map_err(unreadable)?;
+    let file = regular_file::open(path).map_err(unreadable)?;
     let mut pem = Vec::new();
     file.take(MAX_PEM_BYTES + 1)
         .read_to_end(&mut pem)

@@ -1,6 +1,7 @@
 //! Bad files are named with their reason; a bad reload changes nothing.
 
 use super::*;
+use std::fs;
 
 struct Folder(tempfile::TempDir);
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::finding::{Finding, bytes};
 use super::round::Notes;
+use crate::snapshots::former;
 use crate::sys::file_system;
 
 const CHECK: &str = "index";
@@ -86,7 +87,14 @@ fn content(db_file: &Path) -> Finding {
         }
     }
     if !head.is_empty() && head != MAGIC {
-        return Finding::warning(CHECK, "it is no index", again);
+        if !former::is_foreign(db_file).unwrap_or(true) {
+            return Finding::warning(CHECK, "it is no index", again);
+        }
+        return Finding::bad(
+            CHECK,
+            "it is no index, and the daemon does not start with it",
+            "set db_file to another path, or move this file away",
+        );
     }
     let log = beside(db_file, "-wal");
     let is_in_use = fs::metadata(&log).is_ok_and(|log| log.len() > 0);
@@ -153,8 +161,13 @@ mod tests {
         broken[4096..].fill(0xAB);
         fs::write(&path, broken).unwrap();
         assert_eq!(grade().grade, Warning, "{:?}", grade());
-        fs::write(&path, "a Bolt file, maybe, of the first generation").unwrap();
+        fs::write(&path, [0xAB; 100]).unwrap();
         assert_eq!(grade().message, "it is no index");
+        fs::write(&path, "a Bolt file, maybe, of the first generation").unwrap();
+        assert_eq!(
+            grade().message,
+            "it is no index, and the daemon does not start with it"
+        );
         assert_eq!(judge(Path::new("/nowhere/x.db"))[0].grade, Bad);
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
         true => String::new(),
         false => format!(" --config {}", paths.config.display()),
     };
-    let start = start(&InitSystem::of(Path::new("/")));
+    let start = start(&InitSystem::of(Path::new("/")), &option);
     let trusted = authority.unwrap_or(&paths.certificate).display();
     let _ = write!(
         text,
@@ -108,7 +108,8 @@ fn with_curl(trusted: &str, port: u16) -> String {
 }
 
 /// How the daemon is started, and what has to be there before, where it is not.
-fn start(found: &InitSystem) -> String {
+fn start(found: &InitSystem, option: &str) -> String {
+    let by_hand = format!("coriolis-ovm-exporter{option}");
     let (command, missing) = match found {
         InitSystem::Systemd(unit) => (
             "systemctl enable --now coriolis-ovm-exporter",
@@ -119,7 +120,7 @@ fn start(found: &InitSystem) -> String {
             job.is_none().then_some(JOB_COMES_BY),
         ),
         InitSystem::Other => (
-            "coriolis-ovm-exporter",
+            by_hand.as_str(),
             Some("neither systemd nor upstart runs here; whatever starts services has to start"),
         ),
     };
@@ -144,12 +145,12 @@ mod tests {
     fn how_to_start_it_says_what_is_missing() {
         let unit = Some(("/usr/lib/systemd/system/x".into(), false));
         let enable = "systemctl enable --now coriolis-ovm-exporter";
-        assert_eq!(start(&InitSystem::Systemd(unit)), enable);
-        let told = start(&InitSystem::Systemd(None));
+        assert_eq!(start(&InitSystem::Systemd(unit), " --config x"), enable);
+        let told = start(&InitSystem::Systemd(None), " --config x");
         assert!(told.starts_with("# install the RPM or DEB"), "{told}");
         assert!(told.ends_with(enable), "{told}");
-        let told = start(&InitSystem::Upstart(None));
+        let told = start(&InitSystem::Upstart(None), " --config x");
         assert!(told.contains("/etc/init"), "{told}");
-        assert!(start(&InitSystem::Other).starts_with("# neither"));
+        assert!(start(&InitSystem::Other, " --config x").starts_with("# neither"));
     }
 }

@@ -58,6 +58,16 @@ pub(super) fn make_way(path: &Path) -> Result<(), SnapshotError> {
     set_aside(path, DAMAGED)
 }
 
+/// Whether something lies under `db_file`'s name that is nobody's database: it is left alone, and the
+/// daemon does not start.
+///
+/// # Errors
+/// The file system's.
+pub fn is_foreign(path: &Path) -> io::Result<bool> {
+    let head = head_of(path)?;
+    Ok(!SQLITE_MAGIC.starts_with(&head) && !head.starts_with(SQLITE_MAGIC) && is_text(&head))
+}
+
 /// Whether it begins like something that people write.
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
