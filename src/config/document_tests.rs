@@ -395,10 +395,15 @@ fn a_file_that_cannot_be_read_gives_path_and_reason() {
     assert!(error.contains("No such file"), "{error}");
     assert!(!error.contains("root"), "{error}");
 
-    let error = load(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("Is a directory"), "{error}");
+    for other in [folder.path(), Path::new("/dev/zero")] {
+        let error = load(other).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    }
 
-    let error = load(Path::new("/dev/zero")).unwrap_err().to_string();
+    let large = folder.path().join("large.toml");
+    let file = std::fs::File::create(&large).unwrap();
+    file.set_len(LARGEST_FILE + 1).unwrap();
+    let error = load(&large).unwrap_err().to_string();
     assert!(error.contains("larger than 1 MiB"), "{error}");
 }
 

@@ -241,7 +241,7 @@ async fn strangers_open_no_pipe() {
     assert!(count() < before + 20, "{before}, then {}", count());
     figures(&api, &node).await;
     let log = node.log();
-    assert_eq!(log.matches("it is no regular file").count(), 1, "{log}");
+    assert_eq!(log.matches("it is not a regular file").count(), 1, "{log}");
     // Put right, it is taken up by itself.
     fs::remove_file(&file).unwrap();
     fs::write(&file, TOKEN).unwrap();

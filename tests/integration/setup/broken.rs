@@ -85,8 +85,8 @@ async fn what_the_daemon_reads() {
 
     fs::write(node.path("exporter.db"), "no SQLite").unwrap();
     let found = Diagnosis::of(&node, &[]);
-    found.has("index", "warning", &["exporter.db"]);
-    assert_eq!(found.status, 1);
+    found.has("index", "bad", &["exporter.db"]);
+    assert_eq!(found.status, 2);
     assert_eq!(fs::read(node.path("exporter.db")).unwrap(), b"no SQLite");
     fs::remove_file(node.path("exporter.db")).unwrap();
 
