@@ -61,7 +61,12 @@ impl Snapshots {
         };
         let task = match wanted {
             Consistency::None => return Ok(moment(Err(None))),
-            Consistency::Pause => self.pause_task(subject),
+            Consistency::Pause => {
+                if wish.consistency.is_some() {
+                    self.can_pause()?;
+                }
+                self.pause_task(subject)
+            }
             Consistency::Command => Ok(self.command_task(subject)?),
         };
         self.see_that_it_is_short(&subject.vm_id, sources, extents)?;
@@ -95,6 +100,21 @@ impl Snapshots {
     #[must_use]
     pub fn pause_trouble(&self) -> Vec<String> {
         self.guards.trouble()
+    }
+
+    /// # Errors
+    /// [`SnapshotError::Refused`] where nothing on this node can pause a machine: to try again
+    /// would not help.
+    fn can_pause(&self) -> Result<(), SnapshotError> {
+        let programs = self.toolstack.as_ref().map(Toolstack::programs);
+        if programs.is_some_and(|programs| programs.iter().any(|program| program.is_file())) {
+            return Ok(());
+        }
+        Err(SnapshotError::Refused(
+            "consistency \"pause\" needs xm or xl, and what the configuration has for it (toolstack) is \
+             not installed on this node"
+                .to_owned(),
+        ))
     }
 
     fn pause_task(&self, subject: &Subject) -> Result<Task, NotHeld> {

@@ -234,8 +234,6 @@ async fn a_guard_that_is_killed_or_told_to_end_keeps_no_machine() {
     for (at, end) in (0..).zip(signals) {
         for insisted in [true, false] {
             let machine = pausing.machine(10 + 2 * at + u32::from(insisted));
-            crate::support::wait::until_nothing("the one before has ended", || guards_of(daemon))
-                .await;
             let path = format!("/vms/{}/snapshots", machine.id);
             let asked = async {
                 if insisted {

@@ -212,7 +212,10 @@ pub fn guards_of(daemon: u32) -> Vec<Pid> {
         let after = stat.rsplit(')').next().unwrap_or_default();
         let mut words = after.split_whitespace();
         let (state, parent) = (words.next(), words.next());
-        if parent == Some(daemon.to_string().as_str()) && state != Some("Z") {
+        // A toolstack that the daemon itself asks is its child, too.
+        let program = fs::read_link(item.path().join("exe")).unwrap_or_default();
+        let is_ours = program.ends_with("coriolis-ovm-exporter");
+        if is_ours && parent == Some(daemon.to_string().as_str()) && state != Some("Z") {
             guards.push(Pid::from_raw(id));
         }
     }

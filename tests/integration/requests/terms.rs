@@ -148,3 +148,17 @@ async fn what_cannot_be_meant_is_refused_and_changes_nothing() {
     }
     assert_eq!(api.json(&path_of(&snapshot)).await["label"], "kept");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_not_promised_where_nothing_can_pause() {
+    let mut node = TestNode::new(&[Kind::Xfs]).await;
+    node.kill();
+    node.configure("toolstack = \"/nowhere/xm\"\n");
+    node.start();
+    let vm = node.machine(0, 1, &[4096]);
+    let api = Api::of(&node).await;
+    let wish = json!({"consistency": "pause"});
+    let (_, details) = ask(&api, &vm.id, wish).await.error(400);
+    assert!(details.contains("not installed"), "{details}");
+    assert!(node.snapshot_files().is_empty());
+}
