@@ -1,6 +1,6 @@
 //! Whether PEM files hold what the configuration says they hold.
 
-use std::io;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::problem::{Severity, unreadable};
+use super::regular_file;
 
 /// Certificates that end sooner are worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -89,13 +90,11 @@ pub(crate) fn dates(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let not_a_file = || io::Error::other("it is not a regular file");
-    std::fs::metadata(path)
-        .and_then(|metadata| match metadata.is_file() {
-            true => std::fs::read(path),
-            false => Err(not_a_file()),
-        })
-        .map_err(|error| unreadable(path, &error))
+    let mut bytes = Vec::new();
+    regular_file::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(|error| unreadable(path, &error))?;
+    Ok(bytes)
 }
 
 /// The error's own text could quote lines of a key file; only its kind is told.
