@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::disk::replicate;
+use super::disk::{Goal, replicate};
 use super::endpoints::{Endpoint, Endpoints};
 use super::journal::Journal;
 use super::options::Options;
@@ -225,17 +225,7 @@ impl Run {
         let mut goals = self.goals(snapshot, is_first).await?;
         self.may_be_written(snapshot, &goals).await?;
         // What shows that a target is not what it was, such as its size, is gone once it is prepared.
-        self.journal
-            .change(|state| {
-                for goal in &goals {
-                    state.targets.insert(goal.facts.name.clone());
-                    let plan = Plan::of(state, &goal.disk, &goal.facts);
-                    if plan.suspect {
-                        state.distrust(&goal.disk.name, &plan.why);
-                    }
-                }
-            })
-            .await?;
+        self.save_doubts(&goals).await?;
         // What can be found out before anything is written. A target that has to be cut is not:
         // that would take bytes of the base away.
         for goal in &goals {
@@ -246,15 +236,7 @@ impl Run {
         self.prove(snapshot.id, &mut goals, is_first).await?;
         // Also of those whose turn may not come in this run: a later one could find them as they should
         // be where it looks.
-        self.journal
-            .change(|state| {
-                for goal in &goals {
-                    if let Some(reason) = &goal.facts.doubt {
-                        state.distrust(&goal.disk.name, reason);
-                    }
-                }
-            })
-            .await?;
+        self.save_doubts(&goals).await?;
         let mut watch = Watch::over(&goals);
         let mut is_ending = false;
         let turns = Arc::new(Semaphore::new(self.options.parallel_disks));
@@ -322,6 +304,20 @@ impl Run {
         self.drop_what_is_over(&self.endpoints).await?;
         outcomes.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(outcomes)
+    }
+
+    /// The state says which targets this replica has, and which of them cannot be relied on.
+    async fn save_doubts(&self, goals: &[Goal]) -> Result<(), ReplicateError> {
+        let change = self.journal.change(|state| {
+            for goal in goals {
+                state.targets.insert(goal.facts.name.clone());
+                let plan = Plan::of(state, &goal.disk, &goal.facts);
+                if plan.suspect {
+                    state.distrust(&goal.disk.name, &plan.why);
+                }
+            }
+        });
+        change.await
     }
 
     /// Those that were opened.
