@@ -9,7 +9,7 @@ use coriolis_ovm_exporter::client::Client;
 use coriolis_ovm_exporter::operations::demo;
 use coriolis_ovm_exporter::operations::demo::machines::Machine;
 use coriolis_ovm_exporter::operations::demo::node::{Node, PASSWORD, USER};
-use coriolis_ovm_exporter::protocol::Snapshot;
+use coriolis_ovm_exporter::protocol::{Snapshot, SnapshotRequest};
 use nix::unistd::Pid;
 
 use crate::bench::{Bench, command, daemon};
@@ -105,6 +105,14 @@ impl Stage {
     pub fn snapshot(&self, bench: &Bench, machine: usize) -> anyhow::Result<Snapshot> {
         let id = &self.machine(machine).id;
         Ok(bench.block_on(self.client.create_snapshot(id))?)
+    }
+
+    /// The same, answered without the list of its extents, as a replica's run asks for it.
+    pub fn bare_snapshot(&self, bench: &Bench, machine: usize) -> anyhow::Result<Snapshot> {
+        let id = &self.machine(machine).id;
+        let wish = SnapshotRequest::default();
+        let taken = self.client.create_snapshot_without_ranges(id, &wish);
+        Ok(bench.block_on(taken)?)
     }
 
     /// Deletes it.

@@ -133,17 +133,18 @@ proptest! {
     fn pages_together_are_the_sweep(
         base in map(),
         current in map(),
-        limits in prop::collection::vec((1_usize..4, 1_usize..6), 1..6),
+        limits in prop::collection::vec((1_usize..4, 1_usize..6, 1_u64..20), 1..6),
     ) {
         let whole = joined(
             sweep(tile(&base, 0), tile(&current, 0)).filter_map(|piece| piece.unwrap().change()),
         );
         let (mut position, mut pages) = (0, Vec::new());
-        for (changes, pieces) in limits.into_iter().cycle() {
+        for (changes, pieces, ahead) in limits.into_iter().cycle() {
             if position == current.1 {
                 break;
             }
-            let limit = PageLimit { changes, pieces };
+            let reach = position + ahead;
+            let limit = PageLimit { changes, pieces, reach };
             let maps = || (tile(&base, position), tile(&current, position));
             let (page, held) = verified(position, limit, 1, maps).unwrap();
             prop_assert!(held, "nothing moved");
@@ -151,6 +152,7 @@ proptest! {
             prop_assert!(page.changes.len() <= changes);
             for change in &page.changes {
                 prop_assert!(position <= change.segment.start && change.segment.end() <= page.end);
+                prop_assert!(change.segment.start < reach, "what nobody asks for");
             }
             pages.extend(page.changes);
             position = page.end;
@@ -166,7 +168,7 @@ proptest! {
         moves_base in any::<bool>(),
         limit in (1_usize..4, 1_usize..6),
     ) {
-        let limit = PageLimit { changes: limit.0, pieces: limit.1 };
+        let limit = PageLimit { changes: limit.0, pieces: limit.1, reach: u64::MAX };
         let page = Page::read(0, tile(&base, 0), tile(&current, 0), limit).unwrap();
         // The sizes stay: both files are sealed.
         let (before, now) = if moves_base {
@@ -203,6 +205,7 @@ fn a_map_that_keeps_moving_is_given_up() {
     let limit = PageLimit {
         changes: 10,
         pieces: 10,
+        reach: u64::MAX,
     };
     let one = |physical| {
         vec![Ok::<_, ()>(Segment {

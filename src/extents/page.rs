@@ -13,6 +13,8 @@ pub struct PageLimit {
     pub changes: usize,
     /// After so many pieces, changed or not: each is read twice, and all again when one moves.
     pub pieces: usize,
+    /// After the piece that reaches this offset: nobody asks for what follows.
+    pub reach: u64,
 }
 
 /// What one reading of a stretch of both maps says.
@@ -44,7 +46,7 @@ impl Page {
             prints.push(&piece);
             end = piece.now.end();
             changes.extend(piece.change());
-            if changes.len() >= limit.changes.max(1) {
+            if changes.len() >= limit.changes.max(1) || end >= limit.reach {
                 break;
             }
         }

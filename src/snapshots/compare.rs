@@ -99,7 +99,7 @@ impl Snapshots {
     /// [`SnapshotError::Changed`], [`SnapshotError::Unavailable`], the file system's.
     pub fn allocated(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
         by_itself(snapshot, |walk| {
-            let (walk, mut ranges) = all(walk)?;
+            let (walk, mut ranges) = all(walk.in_turn(&self.map_turns))?;
             ranges.retain(|range| range.kind == RangeKind::Data);
             Ok((walk, ranges))
         })
@@ -138,7 +138,7 @@ impl Snapshots {
                     }
                     None => Walk::whole(&snapshot, disk, 0, None)?,
                 };
-                let (walk, ranges) = all(walk)?;
+                let (walk, ranges) = all(walk.in_turn(&self.map_turns))?;
                 outcome(&snapshot, disk, &walk, ranges)
             })
             .inspect(|_| self.faults.pass(Point::CompareDisk))
@@ -181,7 +181,7 @@ impl Snapshots {
             )));
         }
         let walk = self.walk_from(&snapshot, disk, question)?;
-        Ok(walk.ending_at(to))
+        Ok(walk.ending_at(to).in_turn(&self.map_turns))
     }
 
     fn walk_from(

@@ -11,7 +11,7 @@ use crate::sys::aligned::ALIGNMENT;
 use crate::sys::uncached::UncachedFile;
 
 /// Reads on their way at the same time: a device with latency answers them together.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// Ranges with their bytes.
 pub struct Fetched {

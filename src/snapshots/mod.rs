@@ -23,6 +23,7 @@ pub mod former;
 mod index;
 mod locks;
 pub mod manifest;
+mod map_turns;
 mod moment;
 mod naming;
 mod probe;
@@ -74,6 +75,7 @@ use adopt::Adoption;
 use catalog::Catalog;
 use faults::Faults;
 use locks::VmLocks;
+use map_turns::MapTurns;
 use probe::CloneProbe;
 
 /// The snapshots of this node.
@@ -83,6 +85,7 @@ pub struct Snapshots {
     catalog: Catalog,
     probe: CloneProbe,
     locks: VmLocks,
+    map_turns: MapTurns,
     warning_log: WarningLog,
     settings: Current<config::Snapshots>,
     node: String,
@@ -109,6 +112,7 @@ impl Snapshots {
             catalog: Catalog::open(db_file)?,
             probe: CloneProbe::default(),
             locks: VmLocks::default(),
+            map_turns: MapTurns::default(),
             warning_log: WarningLog::default(),
             settings: Current::new(settings),
             node,

@@ -21,6 +21,7 @@ use super::compare::Method;
 use super::content::{self, Buffers, Sides};
 use super::error::SnapshotError;
 use super::manifest::Disk;
+use super::map_turns::{MapTurn, MapTurns};
 use super::snapshot::Snapshot;
 use super::stillness;
 use crate::extents::{Page, PageLimit, Range, RangeKind, Segment, Segments, verified};
@@ -32,12 +33,11 @@ use crate::sys::uncached::UncachedFile;
 
 /// How often a page of moving maps is read again before bytes are compared.
 const ATTEMPTS: usize = 4;
-/// Each page begins with a query of its own and reads somewhat past its end: it has to be many
-/// times longer than such a batch.
-const PAGE: PageLimit = PageLimit {
-    changes: 16_384,
-    pieces: 65_536,
-};
+/// After so many changes a page ends. Each begins with a query of its own and reads somewhat past its
+/// end: it has to be many times longer than such a batch.
+const CHANGES: usize = 16_384;
+/// After so many pieces, changed or not.
+const PIECES: usize = 65_536;
 /// About so many ranges come out of one step.
 const RANGES: usize = 16_384;
 /// Bytes compared in one step: then whoever asked may have gone.
@@ -53,6 +53,7 @@ pub struct Walk {
     now: UncachedFile,
     base: Option<Base>,
     refine: Refine,
+    map_turn: MapTurn,
     /// Everything before has been handed out.
     position: u64,
     /// What begins here or later is not asked for.
@@ -143,6 +144,7 @@ impl Walk {
             now: snapshot.open(disk)?,
             base: None,
             refine: Refine::None,
+            map_turn: MapTurn::default(),
             position: from,
             end: disk.size,
             mapped: from,
@@ -160,6 +162,12 @@ impl Walk {
             end: end.min(self.end),
             ..self
         }
+    }
+
+    /// The same, which waits for its turn before it reads maps.
+    pub(super) fn in_turn(self, turns: &MapTurns) -> Walk {
+        let map_turn = turns.of(&self.now);
+        Walk { map_turn, ..self }
     }
 
     /// Where it ends.
@@ -274,9 +282,11 @@ impl Walk {
     /// Reads the maps from where the last page has ended.
     fn read_page(&mut self) -> io::Result<()> {
         let (start, end) = (self.mapped, self.end);
+        let map_turn = self.map_turn.clone();
+        let _turn = map_turn.take();
         let Some(base) = &self.base else {
             // Whether a place reads as zeros does not change with where it lies: read once.
-            for segment in segments(&self.now, start).take(PAGE.changes) {
+            for segment in segments(&self.now, start).take(CHANGES) {
                 if self.mapped >= self.end {
                     break;
                 }
@@ -291,9 +301,14 @@ impl Walk {
             return Ok(());
         }
         let maps = || (segments(&base.file, start), segments(&self.now, start));
-        let (page, held) = match read_still([&base.file, &self.now], maps, start)? {
+        let limit = PageLimit {
+            changes: CHANGES,
+            pieces: PIECES,
+            reach: end,
+        };
+        let (page, held) = match read_still([&base.file, &self.now], maps, start, limit)? {
             Some(page) => (page, true),
-            None => verified(start, PAGE, ATTEMPTS, maps)?,
+            None => verified(start, limit, ATTEMPTS, maps)?,
         };
         if !held {
             self.method = Method::Content;
@@ -373,13 +388,14 @@ fn read_still<'f>(
     files: [&UncachedFile; 2],
     maps: impl Fn() -> (Map<'f>, Map<'f>),
     start: u64,
+    limit: PageLimit,
 ) -> io::Result<Option<Page>> {
     let still = || Some((stillness::of(files[0])?, stillness::of(files[1])?));
     let Some(before) = still() else {
         return Ok(None);
     };
     let (base, now) = maps();
-    let page = Page::read(start, base, now, PAGE)?;
+    let page = Page::read(start, base, now, limit)?;
     Ok((still() == Some(before)).then_some(page))
 }
 
