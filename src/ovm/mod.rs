@@ -8,5 +8,6 @@ mod looks;
 pub mod manager;
 pub mod pickle;
 pub mod repository;
+pub mod visits;
 pub mod vm_config;
 pub mod warning_log;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -11,41 +12,66 @@ use super::error::SnapshotError;
 use super::manifest::{Disk, Manifest, Place, State};
 use super::seal;
 use super::shelf::Shelf;
-use crate::ovm::repository::Repository;
+use crate::ovm::repository::{Mount, Repository};
+use crate::ovm::visits::Visits;
 use crate::sys::uncached::UncachedFile;
 
 /// The repositories that are mounted here, by id, with their mount points.
 #[derive(Debug, Default)]
-pub(super) struct Reach(HashMap<String, PathBuf>);
+pub(super) struct Reach {
+    mounted: HashMap<String, PathBuf>,
+    /// Those that do not answer: by id, and why.
+    silent: HashMap<String, String>,
+    visits: Arc<Visits>,
+}
 
 impl Reach {
     /// What of `repositories` is mounted.
-    pub(super) fn of(repositories: &[Repository]) -> Reach {
-        Reach(
-            repositories
+    pub(super) fn of(repositories: &[Repository], visits: &Arc<Visits>) -> Reach {
+        Reach {
+            mounted: repositories
                 .iter()
                 .filter(|repository| repository.status().is_some())
                 .map(|repository| (repository.id.clone(), repository.mount_point.clone()))
                 .collect(),
-        )
+            silent: repositories
+                .iter()
+                .filter_map(|one| Some((one.id.clone(), one.silence()?.to_owned())))
+                .collect(),
+            visits: visits.clone(),
+        }
     }
 
     /// Where copies have just been seen, their repositories are mounted.
-    pub(super) fn of_copies(copies: &[Copy]) -> Reach {
-        Reach(
-            copies
+    pub(super) fn of_copies(copies: &[Copy], visits: &Arc<Visits>) -> Reach {
+        Reach {
+            mounted: copies
                 .iter()
                 .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
                 .collect(),
-        )
+            silent: HashMap::new(),
+            visits: visits.clone(),
+        }
     }
 
     fn has(&self, repository: &str) -> bool {
-        self.0.contains_key(repository)
+        self.mounted.contains_key(repository)
+    }
+
+    /// Why a snapshot cannot be used that has a part there: none where that is mounted.
+    fn obstacle(&self, place: &Place) -> Option<String> {
+        let (id, mount_point) = (&place.repository, place.mount_point.display());
+        match self.silent.get(id) {
+            _ if self.has(id) => None,
+            Some(silence) => Some(format!("repository {id} holds a part of it, and {silence}")),
+            None => Some(format!(
+                "repository {id} ({mount_point}) holds a part of it and is not mounted here"
+            )),
+        }
     }
 
     fn holds(&self, copy: &Copy) -> bool {
-        self.0.get(&copy.repository) == Some(&copy.mount_point)
+        self.mounted.get(&copy.repository) == Some(&copy.mount_point)
     }
 }
 
@@ -59,10 +85,12 @@ pub struct Snapshot {
     /// Repository id and mount point of each place of it that is mounted here, by id; whether or
     /// not its copy is there.
     here: Vec<(String, PathBuf)>,
-    /// Repositories that are not mounted here.
-    out_of_reach: Vec<Place>,
+    /// Why a part of it is out of reach.
+    out_of_reach: Option<String>,
     /// Whether the copies that are here say different things.
     divided: bool,
+    /// Who is at work in its repositories.
+    visits: Arc<Visits>,
 }
 
 /// Whether a snapshot can be used now.
@@ -86,19 +114,15 @@ impl Snapshot {
         let mut here: Vec<&Copy> = copies.iter().filter(|copy| reach.holds(copy)).collect();
         here.sort_by(|one, other| one.repository.cmp(&other.repository));
         let manifest = here.first().copied().or(copies.first())?.manifest.clone();
-        let out_of_reach: Vec<Place> = manifest
-            .repositories
-            .iter()
-            .filter(|place| !reach.has(&place.repository))
-            .cloned()
-            .collect();
-        let standing = standing(&manifest, &here, &out_of_reach);
+        let mut places = manifest.repositories.iter();
+        let out_of_reach = places.find_map(|place| reach.obstacle(place));
+        let standing = standing(&manifest, &here, out_of_reach.as_deref());
         let divided = here.iter().any(|copy| copy.manifest != manifest);
         let mut here: Vec<(String, PathBuf)> = manifest
             .repositories
             .iter()
             .filter_map(|place| {
-                let mount_point = reach.0.get(&place.repository)?;
+                let mount_point = reach.mounted.get(&place.repository)?;
                 Some((place.repository.clone(), mount_point.clone()))
             })
             .collect();
@@ -110,11 +134,12 @@ impl Snapshot {
             standing,
             out_of_reach,
             divided,
+            visits: reach.visits.clone(),
         })
     }
 
     /// A snapshot that has just been made ready in every place that its manifest names.
-    pub(super) fn made(manifest: Manifest) -> Snapshot {
+    pub(super) fn made(manifest: Manifest, visits: &Arc<Visits>) -> Snapshot {
         Snapshot {
             here: manifest
                 .repositories
@@ -122,8 +147,9 @@ impl Snapshot {
                 .map(|place| (place.repository.clone(), place.mount_point.clone()))
                 .collect(),
             standing: Standing::Ready,
-            out_of_reach: Vec::new(),
+            out_of_reach: None,
             divided: false,
+            visits: visits.clone(),
             manifest,
         }
     }
@@ -176,11 +202,11 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Unavailable`], naming one that is not.
     pub(super) fn within_reach(&self) -> Result<(), SnapshotError> {
-        match self.out_of_reach.first() {
+        match &self.out_of_reach {
             None => Ok(()),
-            Some(place) => Err(SnapshotError::Unavailable {
+            Some(reason) => Err(SnapshotError::Unavailable {
                 id: self.id(),
-                reason: not_mounted(place),
+                reason: reason.clone(),
             }),
         }
     }
@@ -230,7 +256,8 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Changed`] where it is another file or was written to,
     /// [`SnapshotError::Unknown`] where the whole snapshot has been deleted meanwhile,
-    /// [`SnapshotError::Unavailable`] where its repository was unmounted; the file system's.
+    /// [`SnapshotError::Unavailable`] where its repository was unmounted, or does not answer; the file
+    /// system's.
     pub fn open(&self, disk: &Disk) -> Result<UncachedFile, SnapshotError> {
         let changed = |reason: String| SnapshotError::Changed {
             id: self.id(),
@@ -239,6 +266,13 @@ impl Snapshot {
         };
         let (Some(path), Some(sealed)) = (self.path(disk), &disk.identity) else {
             return Err(changed("it was never sealed".to_owned()));
+        };
+        let place = self.mount_point(disk).unwrap_or_default();
+        let Some(_visit) = self.visits.begin(&place) else {
+            return Err(SnapshotError::Unavailable {
+                id: self.id(),
+                reason: Mount::silent(&place).absence().unwrap_or_default().into(),
+            });
         };
         let file = match UncachedFile::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -288,7 +322,7 @@ impl Snapshot {
     }
 }
 
-fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Standing {
+fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: Option<&str>) -> Standing {
     let says = |state| here.iter().any(|copy| copy.manifest.state == state);
     let missing = manifest
         .repositories
@@ -298,8 +332,8 @@ fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Stan
         Standing::Deleting
     } else if says(State::Creating) {
         Standing::Creating
-    } else if let Some(place) = out_of_reach.first() {
-        Standing::Waiting(not_mounted(place))
+    } else if let Some(reason) = out_of_reach {
+        Standing::Waiting(reason.to_owned())
     } else if let Some(place) = missing {
         Standing::Broken(format!(
             "the part of it in repository {} ({}) was removed by hand",
@@ -309,12 +343,4 @@ fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Stan
     } else {
         Standing::Ready
     }
-}
-
-fn not_mounted(place: &Place) -> String {
-    format!(
-        "repository {} ({}) holds a part of it and is not mounted here",
-        place.repository,
-        place.mount_point.display()
-    )
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -36,7 +37,7 @@ impl Survey {
                 copies.entry(copy.manifest.id).or_default().push(copy);
             }
         }
-        let reach = Reach::of(repositories);
+        let reach = Reach::of(repositories, &Arc::default());
         let whole = copies
             .values()
             .filter_map(|copies| Snapshot::assemble(copies, &reach));

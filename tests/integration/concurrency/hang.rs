@@ -100,7 +100,8 @@ async fn a_repository_that_is_silent_keeps_no_request_for_the_others_waiting() {
         assert!(told.contains(part), "{part}: {told}");
     }
     let path = format!("/vms/{}/snapshots", stuck.id);
-    api.post(&path).await.unwrap().error(404);
+    let (_, details) = api.post(&path).await.unwrap().error(503);
+    assert!(details.contains(id), "{details}");
     assert!(
         begun.elapsed() < Duration::from_secs(20),
         "{:?}",

@@ -2,6 +2,7 @@
 
 mod clients;
 mod hang;
+mod held;
 mod nodes;
 mod page_cache;
 
