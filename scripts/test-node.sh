@@ -30,22 +30,10 @@ programs=$2
 work=$3
 umask 022
 
-doing=""
-begin() {
-    doing=$1
-    echo "    $doing"
-}
-fail() {
-    echo "FAILED: $doing: $1" >&2
-    tail -n 30 "$work"/said* "$work/root/var/log/$name.log" "$work/root/var/log/$name.stderr" >&2 2>/dev/null || :
-    exit 1
-}
-same() { # WHAT FOUND EXPECTED
-    [ "$2" = "$3" ] || fail "$1
---- expected
-$3
---- found
-$2"
+indent="    "
+. "$here/scripts/steps.sh"
+evidence() {
+    tail -n 30 "$work"/said* "$work/root/var/log/$name.log" "$work/root/var/log/$name.stderr" 2>/dev/null
 }
 has() { # FILE TEXT
     grep -qF -e "$2" "$1" || fail "no '$2' in: $(cat "$1")"

@@ -18,22 +18,8 @@ work=$(mktemp -d -p "${TMPDIR:-/var/tmp}" coriolis-packages-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-doing=""
-begin() {
-    doing=$1
-    echo "  $doing"
-}
-fail() {
-    echo "FAILED: $doing: $1" >&2
-    exit 1
-}
-same() { # WHAT FOUND EXPECTED
-    [ "$2" = "$3" ] || fail "$1
---- expected
-$3
---- found
-$2"
-}
+indent="  "
+. "$here/scripts/steps.sh"
 
 # --- the packages
 
