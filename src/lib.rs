@@ -38,4 +38,6 @@ pub mod ovm;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
+pub mod shell_word;
+#[cfg(feature = "server")]
 pub mod snapshots;

@@ -9,6 +9,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Version;
 
 use super::problem::{Severity, unreadable};
 use super::regular_file;
@@ -49,6 +50,23 @@ pub(super) fn fit_together(
             "TLS cannot use this key with the certificate in api.tls.certificate: {error}"
         )),
     }
+}
+
+/// What to say of a certificate that TLS cannot use, since it is of an older version of X.509 than 3: what
+/// `openssl x509 -req` makes without extensions.
+pub(crate) fn outdated(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let version = parsed.version();
+    (version.0 < X509Version::V3.0).then(|| {
+        format!(
+            "its certificate for \"{}\" is of X.509 version {}, and TLS needs version 3, with the node's \
+             names as subjectAltName. Make another one: coriolis-ovm-exporter init does where there is \
+             none; or sign with `openssl x509 -req … -extfile FILE`, where FILE has the line \
+             subjectAltName = DNS:NODE.EXAMPLE",
+            parsed.subject(),
+            version.0.saturating_add(1)
+        )
+    })
 }
 
 /// What is wrong with the dates of a certificate, if anything.

@@ -9,12 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::certificates::{certificates, dates, fit_together, private_key};
+use super::certificates::{certificates, dates, fit_together, outdated, private_key};
 use super::document::{draft, missing_identity, read};
 use super::problem::{ConfigError, Place, Problem, Severity, unreadable};
 use super::secret;
 use super::settings::{Config, Toolstack};
 use super::token_file;
+use crate::shell_word;
 
 /// What was found.
 #[derive(Debug, Clone)]
@@ -197,7 +198,7 @@ impl Surroundings<'_> {
                 if readable_by_all(self.file) {
                     let message = format!(
                         "the secret can be read by every user of this node; chmod 600 {}",
-                        self.file.display()
+                        shell_word::of(self.file)
                     );
                     self.add(Severity::Warning, "jwt.secret", message);
                 }
@@ -225,14 +226,16 @@ impl Surroundings<'_> {
                 .map_err(|message| self.add(Severity::Error, "api.tls.key", message))
                 .ok();
             if read.is_some() && readable_by_all(path) {
-                let path = path.display();
-                let message =
-                    format!("{path} can be read by every user of this node; chmod 600 {path}");
+                let message = readable(path);
                 self.add(Severity::Warning, "api.tls.key", message);
             }
             read
         });
-        if let (Some(chain), Some(key)) = (chain, key)
+        let outdated = chain.as_deref().and_then(|chain| outdated(chain.first()?));
+        if let (Some(reason), Some(path)) = (outdated, &tls.certificate) {
+            let message = format!("{}: {reason}", path.display());
+            self.add(Severity::Error, "api.tls.certificate", message);
+        } else if let (Some(chain), Some(key)) = (chain, key)
             && let Err(message) = fit_together(chain, key)
         {
             self.add(Severity::Error, "api.tls.key", message);
@@ -260,9 +263,7 @@ impl Surroundings<'_> {
             }
             Err(error) => self.add(Severity::Error, key, unreadable(path, &error)),
             Ok(_) if readable_by_all(path) => {
-                let message =
-                    format!("{named} can be read by every user of this node; chmod 600 {named}");
-                self.add(Severity::Warning, key, message);
+                self.add(Severity::Warning, key, readable(path));
             }
             Ok(_) => {}
         }
@@ -292,6 +293,14 @@ impl Surroundings<'_> {
             }
         }
     }
+}
+
+fn readable(path: &Path) -> String {
+    format!(
+        "{} can be read by every user of this node; chmod 600 {}",
+        path.display(),
+        shell_word::of(path)
+    )
 }
 
 fn readable_by_all(path: &Path) -> bool {

@@ -224,6 +224,36 @@ fn rsa_keys_are_understood() {
 }
 
 #[test]
+fn a_certificate_of_version_1_is_told_with_what_to_do() {
+    let node = Node::new();
+    let rsa = openssl::rsa::Rsa::generate(2048).unwrap();
+    let key = openssl::pkey::PKey::from_rsa(rsa).unwrap();
+    let days = |days| openssl::asn1::Asn1Time::days_from_now(days).unwrap();
+    let mut made = openssl::x509::X509Builder::new().unwrap();
+    made.set_pubkey(&key).unwrap();
+    made.set_not_before(&days(0)).unwrap();
+    made.set_not_after(&days(300)).unwrap();
+    made.sign(&key, openssl::hash::MessageDigest::sha256())
+        .unwrap();
+    let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
+    let pem = text(made.build().to_pem().unwrap());
+    // An authority may be of any version.
+    for name in ["cert.pem", "ca.pem"] {
+        node.write(name, &pem, 0o644);
+    }
+    let key = text(key.private_key_to_pem_pkcs8().unwrap());
+    node.write("key.pem", &key, 0o600);
+    let lines = node.check(&node.text());
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    for part in [
+        "error: config.toml:6:15: api.tls.certificate: cert.pem: its certificate for",
+        "is of X.509 version 1, and TLS needs version 3",
+    ] {
+        assert!(lines[0].contains(part), "no {part}: {lines:#?}");
+    }
+}
+
+#[test]
 fn an_expired_server_certificate_is_an_error_and_an_expired_authority_a_warning() {
     let node = Node::new();
     let key = KeyPair::generate().unwrap();

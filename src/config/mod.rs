@@ -27,6 +27,7 @@ mod values;
 mod weakening;
 
 pub(crate) use certificates::dates as certificate_dates;
+pub(crate) use certificates::outdated as outdated_certificate;
 pub use changes::{Change, changes, in_force};
 pub use current::Current;
 pub use document::{Identity, Loaded, load, parse};

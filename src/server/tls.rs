@@ -14,7 +14,7 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig, SupportedCipherSuite
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::regular_file;
+use crate::config::{outdated_certificate, regular_file};
 
 /// The AEAD suites we speak, fastest first on hardware with AES instructions.
 ///
@@ -87,6 +87,14 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificate is of an older version than TLS takes.
+    #[error("{CERTIFICATE} {} cannot be used: {reason}", path.display())]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// The key is not that of the certificate.
@@ -218,6 +226,10 @@ fn build(files: &TlsFiles) -> Result<(CertificateDer<'static>, Arc<ServerConfig>
 
 fn load_identity(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(CERTIFICATE, &files.certificate)?;
+    if let Some(reason) = chain.first().and_then(outdated_certificate) {
+        let path = files.certificate.clone();
+        return Err(TlsError::Outdated { path, reason });
+    }
     let pem = read_pem(KEY, &files.key)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| match e {
         PemError::NoItemsFound => TlsError::Nothing {

@@ -72,6 +72,35 @@ fn an_empty_file_has_no_certificate_in_it() {
     assert!(said.contains("no PEM section"), "{said}");
 }
 
+/// What `openssl x509 -req` makes without extensions: of version 1, good otherwise.
+#[test]
+fn a_certificate_of_version_1_is_not_called_damaged() {
+    use openssl::{asn1::Asn1Time, hash::MessageDigest, pkey::PKey, rsa::Rsa, x509::X509Builder};
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut made = X509Builder::new().unwrap();
+    made.set_pubkey(&key).unwrap();
+    let days = |days| Asn1Time::days_from_now(days).unwrap();
+    made.set_not_before(&days(0)).unwrap();
+    made.set_not_after(&days(300)).unwrap();
+    made.sign(&key, MessageDigest::sha256()).unwrap();
+    let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
+    let folder = Folder::new();
+    let said = refusal(TlsFiles {
+        certificate: folder.put("first.pem", &text(made.build().to_pem().unwrap())),
+        key: folder.put("first.key", &text(key.private_key_to_pem_pkcs8().unwrap())),
+        client_authority: None,
+    });
+    for part in [
+        "first.pem",
+        "X.509 version 1,",
+        "needs version 3",
+        "-extfile",
+    ] {
+        assert!(said.contains(part), "no {part}: {said}");
+    }
+    assert!(!said.contains("damaged"), "{said}");
+}
+
 #[test]
 fn swapped_files_are_recognised() {
     let folder = Folder::new();

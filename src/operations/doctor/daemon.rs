@@ -48,10 +48,15 @@ pub(super) fn check(notes: &Notes, api: &Api) {
 
 fn judge(api: &Api, certificate: &[u8], status: &str) -> Finding {
     let file = api.tls.certificate.as_deref();
-    // Without a token, 401 is the right answer.
-    if !status.starts_with("HTTP/1.1 401") {
-        let message = format!("it answers a request without a token with {status:?}");
-        return Finding::bad(CHECK, message, ADVICE);
+    let message = format!("asked whether it is ready, it answers {status:?}");
+    match status.split(' ').nth(1) {
+        Some("200") => {}
+        Some("503") => return Finding::warning(CHECK, message, "it starts, or stops: wait"),
+        Some("404") => {
+            let advice = "it is of an older release than this program: restart it";
+            return Finding::warning(CHECK, message, advice);
+        }
+        _ => return Finding::bad(CHECK, message, ADVICE),
     }
     match file.and_then(first) {
         Some(own) if *own != *certificate => Finding::warning(
@@ -82,8 +87,9 @@ fn ask(api: &Api) -> anyhow::Result<(Vec<u8>, String)> {
         .map_err(|error| anyhow::anyhow!("no TLS: {error}"))?;
     let certificate = stream.ssl().peer_certificate();
     let certificate = certificate.map(|shown| shown.to_der()).transpose()?;
+    // What everybody may ask, so that no refusal is left in the daemon's log.
     stream
-        .write_all(b"GET /api/v1/node HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        .write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut status = String::new();
     BufReader::new(std::io::Read::take(stream, 4096)).read_line(&mut status)?;
     Ok((certificate.unwrap_or_default(), status.trim().to_owned()))

@@ -9,6 +9,7 @@ use super::finding::Finding;
 use super::round::Notes;
 use crate::config::secret;
 use crate::operations::serve::PIN_FILE;
+use crate::shell_word;
 
 const CHECK: &str = "files";
 
@@ -76,16 +77,16 @@ pub(super) fn check(notes: &Notes, loaded: &Loaded) {
 
 /// What is wrong with a file of this mode and owner, for user `us`.
 fn judge(path: &Path, keeps: Keeps, mode: u32, owner: u32, us: u32) -> Option<Finding> {
-    let (shown, bits) = (path.display(), mode & 0o777);
+    let (word, bits) = (shell_word::of(path), mode & 0o777);
     let wanted = match keeps {
         Keeps::Secret => "600",
         Keeps::Truth => "go-w",
         Keeps::Folder => "700",
     };
-    let advice = format!("chmod {wanted} {shown}");
+    let advice = format!("chmod {wanted} {word}");
     if owner != 0 && owner != us {
         let message = format!("it belongs to user {owner}, who can change it");
-        return Some(Finding::bad(CHECK, message, format!("chown root {shown}")));
+        return Some(Finding::bad(CHECK, message, format!("chown root {word}")));
     }
     if mode & 0o022 != 0 {
         let message = format!("others can change it (mode {bits:04o})");

@@ -12,7 +12,7 @@ use super::round::Notes;
 use crate::config::Config;
 use crate::operations::serve::manager_settings;
 use crate::ovm::agent::AgentDatabases;
-use crate::ovm::manager::Sight;
+use crate::ovm::manager::{Sight, advice_for};
 
 const CHECK: &str = "manager";
 const CLOCK: &str = "clock";
@@ -38,22 +38,28 @@ pub(super) fn check(notes: &Notes, config: &Config, agent: &AgentDatabases, limi
         .enable_all()
         .build();
     let sight = match runtime {
-        Err(error) => Err(format!("it cannot be asked: {error}")),
+        Err(error) => Err((format!("it cannot be asked: {error}"), "try again")),
         Ok(runtime) => runtime
             .block_on(manager.look())
-            .map_err(|error| error.to_string()),
+            .map_err(|error| (error.to_string(), error.advice())),
     };
     match sight {
-        Err(reason) => {
-            let advice = "nobody can log in meanwhile; root on this node can: \
-                          coriolis-ovm-exporter token";
-            notes.found(Finding::bad(CHECK, reason, advice).of(&manager.endpoint));
+        Err((reason, advice)) => {
+            let finding = Finding::bad(CHECK, reason, meanwhile(advice));
+            notes.found(finding.of(&manager.endpoint));
         }
         Ok(sight) => {
             notes.found(judge(&sight, now()).of(&manager.endpoint));
             notes.found(clock(sight.date.as_deref(), Timestamp::now()));
         }
     }
+}
+
+/// What to do, and until then.
+fn meanwhile(advice: &str) -> String {
+    format!(
+        "{advice}; nobody can log in meanwhile but root on this node: coriolis-ovm-exporter token"
+    )
 }
 
 fn judge(sight: &Sight, now: i64) -> Finding {
@@ -64,9 +70,13 @@ fn judge(sight: &Sight, now: i64) -> Finding {
             sight.fingerprint
         ),
     };
-    if sight.status >= 500 {
-        let message = format!("it answers with status {}", sight.status);
-        return Finding::bad(CHECK, message, "look at the manager's log");
+    // Whether 200 says something is known when somebody logs in.
+    if !matches!(sight.status, 200 | 401 | 403) {
+        let message = format!(
+            "it answers with status {}, where a manager answers who shows no credentials with 401",
+            sight.status
+        );
+        return Finding::bad(CHECK, message, meanwhile(advice_for(sight.status)));
     }
     match until(&sight.certificate) {
         // Of an old certificate only the bytes count.

@@ -66,10 +66,13 @@ pub struct Options {
 pub fn run(config: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     let (directory, config_name) = place(config, options.dir.as_deref())?;
     make_directory(&directory)?;
-    let _lock = Flock::try_exclusive(File::open(&directory)?)?.with_context(|| {
-        let directory = directory.display();
-        format!("another init works in {directory}; wait for it")
-    })?;
+    let _lock = File::open(&directory)
+        .and_then(Flock::try_exclusive)
+        .with_context(|| format!("cannot open {}", directory.display()))?
+        .with_context(|| {
+            let directory = directory.display();
+            format!("another init works in {directory}; wait for it")
+        })?;
     Stage::finish_left(&directory).with_context(|| {
         format!(
             "cannot finish an interrupted init in {}",
@@ -92,7 +95,11 @@ pub fn run(config: &Path, options: &Options) -> anyhow::Result<ExitCode> {
                 format!("nothing is set up: cannot write in {}", directory.display())
             })?;
     }
-    let mode = fs::metadata(&directory)?.permissions().mode() & 0o777;
+    let mode = fs::metadata(&directory)
+        .with_context(|| format!("cannot look at {}", directory.display()))?
+        .permissions()
+        .mode()
+        & 0o777;
     print!("{}", words::files(&paths, &files, mode));
     print!("{}", words::next(&paths, &names)?);
     Ok(ExitCode::SUCCESS)

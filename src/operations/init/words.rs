@@ -15,6 +15,7 @@ use super::plan::{Paths, is_there};
 use super::stage::NewFile;
 use crate::config;
 use crate::ovm::manager::Fingerprint;
+use crate::shell_word;
 
 /// A line for each file.
 pub(super) fn files(paths: &Paths, made: &[NewFile], directory_mode: u32) -> String {
@@ -30,11 +31,10 @@ pub(super) fn files(paths: &Paths, made: &[NewFile], directory_mode: u32) -> Str
         text += &(line + "\n");
     }
     if directory_mode & 0o077 != 0 {
-        let directory = paths.directory.display();
+        let (directory, word) = (paths.directory.display(), shell_word::of(&paths.directory));
         let _ = writeln!(
             text,
-            "note: {directory} has the mode {directory_mode:04o}; chmod 700 {directory} keeps \
-             others out"
+            "note: {directory} has the mode {directory_mode:04o}; chmod 700 {word} keeps others out"
         );
     }
     text
@@ -62,14 +62,14 @@ pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
     }
     let option = match paths.config == Path::new("/etc/coriolis-ovm-exporter/config.toml") {
         true => String::new(),
-        false => format!(" --config {}", paths.config.display()),
+        false => format!(" --config {}", shell_word::of(&paths.config)),
     };
     let start = start(&InitSystem::of(Path::new("/")), &option);
-    let trusted = authority.unwrap_or(&paths.certificate).display();
+    let trusted = authority.unwrap_or(&paths.certificate);
     let _ = write!(
         text,
         "\nNext\n  {start}\n  coriolis-ovm-exporter{option} doctor\n\n{}",
-        with_curl(&trusted.to_string(), config.api.port)
+        with_curl(trusted, config.api.port)
     );
     if is_there(&paths.authority_key) {
         let _ = writeln!(
@@ -85,8 +85,9 @@ pub(super) fn next(paths: &Paths, names: &Names) -> anyhow::Result<String> {
 
 /// What to paste into a shell on the node: log in, take a snapshot, list it, delete it. What a dot
 /// stands for is the reader's. `scripts/test-node.sh` pastes it.
-fn with_curl(trusted: &str, port: u16) -> String {
-    let ask = |more: &str| format!("  curl -s --cacert $CA -H \"$AUTH\" {more}\n");
+fn with_curl(trusted: &Path, port: u16) -> String {
+    let trusted = shell_word::of(trusted);
+    let ask = |more: &str| format!("  curl -s --cacert \"$CA\" -H \"$AUTH\" {more}\n");
     let [machines, take, list, delete] = [
         "$API/vms",
         "-X POST $API/vms/$VM/snapshots",
@@ -97,7 +98,7 @@ fn with_curl(trusted: &str, port: u16) -> String {
     format!(
         "Then, with curl, as a user of the Oracle VM Manager\n  \
          API=https://localhost:{port}/api/v1 CA={trusted}\n  \
-         TOKEN=$(curl -s --cacert $CA -d '{{\"username\":\"admin\",\"password\":\"…\"}}' $API/auth/login |\n    \
+         TOKEN=$(curl -s --cacert \"$CA\" -d '{{\"username\":\"admin\",\"password\":\"…\"}}' $API/auth/login |\n    \
          sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
          AUTH=\"Authorization: Bearer $TOKEN\"\n\
          {machines}  VM=…          # an id of that list\n\

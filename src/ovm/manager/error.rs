@@ -159,6 +159,62 @@ pub struct PinChange {
     pub presented: Fingerprint,
 }
 
+impl ManagerError {
+    /// What to do about it, where its text does not say that already.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            ManagerError::Resolve { .. } => {
+                "correct the name in ovm_endpoint, or make this node's DNS or /etc/hosts know it"
+            }
+            ManagerError::Connect { .. } => {
+                "see that the manager runs, that ovm_endpoint has its address and port, and that no \
+                 firewall is between"
+            }
+            ManagerError::Timeout { .. } => {
+                "see whether the manager is too busy, or hangs, and whether a firewall drops what \
+                 goes there"
+            }
+            ManagerError::NotTls { .. } => {
+                "set ovm_endpoint to the manager's HTTPS port, 7002 as a rule"
+            }
+            ManagerError::Handshake { .. } => {
+                "see what `openssl s_client -connect HOST:PORT` says on this node, and the manager's log"
+            }
+            ManagerError::OldTls { .. } => {
+                "upgrade the manager or its certificate, or set ovm_legacy_tls = true"
+            }
+            ManagerError::PinChanged { .. } => {
+                "ask who runs the manager whether its certificate was renewed; only then delete the pin"
+            }
+            ManagerError::PinFile { .. } => "repair that file, or delete it",
+            ManagerError::Untrusted { .. } => {
+                "set ovm_ca_certificate to the authority that signed the manager's certificate, which \
+                 has to name the host of ovm_endpoint"
+            }
+            ManagerError::CaFile { .. } => {
+                "put the manager's authority there, in PEM form, or remove ovm_ca_certificate"
+            }
+            ManagerError::Request { .. } => "correct the name in ovm_endpoint",
+            ManagerError::Http { .. } | ManagerError::NotAManager { .. } => WRONG_ANSWER,
+            ManagerError::Status { status, .. } => advice_for(*status),
+        }
+    }
+}
+
+/// What to do where something answers that is no manager.
+const WRONG_ANSWER: &str =
+    "see that ovm_endpoint is the Oracle VM Manager's own address and port, with no proxy between";
+
+/// What to do where the manager answers with such a status.
+#[must_use]
+pub fn advice_for(status: u16) -> &'static str {
+    match status {
+        500.. => "look at the manager's log; while it starts, wait",
+        _ => WRONG_ANSWER,
+    }
+}
+
 fn old_tls(endpoint: &Endpoint, peer: &Peer, reason: &str) -> String {
     let shortcomings = peer.shortcomings();
     let shortcomings = match shortcomings.is_empty() {

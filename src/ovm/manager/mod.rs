@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
-pub use error::{ManagerError, PinChange};
+pub use error::{ManagerError, PinChange, advice_for};
 pub use fingerprint::Fingerprint;
 pub use peer::{Peer, PeerCertificate};
 pub use resolve::{ResolveError, Resolver};

@@ -108,8 +108,29 @@ async fn what_is_on_the_network() {
     let nobody = format!("\"https://127.0.0.1:{port}\"");
     drop(taken);
     let found = with_line(&node, "ovm_endpoint", &nobody);
-    found.has("manager", "bad", &["cannot be reached", "token"]);
+    found.has(
+        "manager",
+        "bad",
+        &["cannot be reached", "see that the manager runs", "token"],
+    );
     only(&found, "manager");
+    let nowhere = "\"https://manager.invalid:7002\"";
+    let found = with_line(&node, "ovm_endpoint", nowhere);
+    found.has("manager", "bad", &["no address", "DNS", "token"]);
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = plain.local_addr().unwrap().port();
+    let answers = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for _ in 0..2 {
+            let (mut stream, _) = plain.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let plain = format!("\"https://127.0.0.1:{port}\"");
+    let found = with_line(&node, "ovm_endpoint", &plain);
+    found.has("manager", "bad", &["TLS", "HTTPS port", "token"]);
+    drop(answers);
 
     node.manager
         .behave(Behaviour::Slow(Duration::from_secs(60)));
@@ -120,9 +141,22 @@ async fn what_is_on_the_network() {
         "{:?}",
         begun.elapsed()
     );
-    found.has("manager", "bad", &["waiting for its answer"]);
-    node.manager.behave(Behaviour::Status(503));
-    Diagnosis::of(&node, &[]).has("manager", "bad", &["503"]);
+    found.has(
+        "manager",
+        "bad",
+        &["waiting for its answer", "too busy", "token"],
+    );
+    for (status, advice) in [
+        (503, "look at the manager's log"),
+        (404, "the Oracle VM Manager's own address"),
+        (302, "the Oracle VM Manager's own address"),
+    ] {
+        node.manager.behave(Behaviour::Status(status));
+        let found = Diagnosis::of(&node, &[]);
+        found.has("manager", "bad", &[&status.to_string(), advice, "token"]);
+    }
+    node.manager.behave(Behaviour::Status(403));
+    Diagnosis::of(&node, &[]).has("manager", "good", &["it answers"]);
     node.manager.behave(Behaviour::Honest);
 
     // Not without the pin of a login.
@@ -130,7 +164,7 @@ async fn what_is_on_the_network() {
     node.client().await;
     node.manager.show(Identity::self_signed().unwrap()).unwrap();
     let found = Diagnosis::of(&node, &[]);
-    found.has("manager", "bad", &["has changed"]);
+    found.has("manager", "bad", &["has changed", "was renewed"]);
     only(&found, "manager");
 
     // The daemon has read its certificate; the file holds another one meanwhile.

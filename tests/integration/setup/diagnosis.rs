@@ -75,8 +75,11 @@ async fn all_is_good_and_stays_as_it_is() {
     let client = node.client().await;
     client.create_snapshot(&machine.id).await.unwrap();
     let before = tree(&node.repositories[0].path());
+    let refusals = |node: &TestNode| node.log().matches("status=401").count();
+    let refused = refusals(&node);
     let found = Diagnosis::of(&node, &[]);
     assert!(found.trouble().is_empty(), "{:#?}", found.trouble());
+    assert_eq!(refusals(&node), refused, "{}", node.log());
     found.has("daemon", "good", &["it answers"]);
     found.has("port", "good", &[&node.daemon_id().to_string()]);
     found.has("manager", "good", &["is the right one"]);

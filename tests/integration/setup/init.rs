@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -115,6 +116,57 @@ fn it_writes_what_is_needed_and_overwrites_nothing() {
     for (name, bytes) in content(&other) {
         assert_ne!(bytes, made[&name], "{name}");
     }
+}
+
+/// What is printed for a shell is taken by one as it is, whatever the folder is called.
+#[test]
+fn the_lines_for_a_shell_are_good_for_any_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("it's $HOME; a (new) one");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let said = text(&init(&directory, &[]));
+    let line = |with: &str| {
+        let found = said.lines().find(|line| line.contains(with));
+        found.unwrap_or_else(|| panic!("no {with}: {said}")).trim()
+    };
+    let note = line("chmod 700");
+    let chmod = &note[note.find("chmod").unwrap()..note.find(" keeps others out").unwrap()];
+    let variables = line("CA=");
+    let doctor = line("doctor").replace("coriolis-ovm-exporter --config", "printf '%s\n'");
+    let shell = |lines: &str| {
+        let output = Command::new("/bin/sh").args(["-ec", lines]).output();
+        text(&output.unwrap())
+    };
+    assert_eq!(shell(chmod), "");
+    let mode = fs::metadata(&directory).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let authority = directory.join("ca-pub.pem").display().to_string();
+    let printed = shell(&format!("{variables}\nprintf %s \"$CA\""));
+    assert_eq!(printed, authority);
+    let config = directory.join("config.toml").display().to_string();
+    assert_eq!(shell(&doctor).trim(), format!("{config}\ndoctor"));
+    assert!(!said.contains("--cacert $CA"), "{said}");
+}
+
+#[test]
+fn a_folder_that_it_may_not_open_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("others");
+    fs::create_dir(&directory).unwrap();
+    for (path, mode) in [(folder.path(), 0o711), (directory.as_path(), 0o700)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let refused = Command::new(PROGRAM)
+        .args(["init", "--dir"])
+        .arg(&directory)
+        .uid(65534)
+        .output()
+        .unwrap();
+    let said = text(&refused);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains(&directory.display().to_string()), "{said}");
+    assert!(said.contains("ermission denied"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
