@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::answer::{LOGIN, WORK, accepted, json, within};
-use super::wire::Wire;
+use super::wire::Connections;
 use super::{ClientError, Trust};
 use crate::protocol::{LoginRequest, LoginResponse};
 
@@ -32,10 +32,7 @@ impl fmt::Debug for Credentials {
 
 /// What all clones of a client share.
 pub(super) struct Session {
-    /// For what is behind a proxy, and to say why no connection comes about.
-    http: reqwest::Client,
-    /// For everything else.
-    wire: Option<Wire>,
+    connections: Connections,
     /// As the caller wrote it, without a slash at the end.
     endpoint: String,
     token: RwLock<Arc<str>>,
@@ -55,8 +52,7 @@ impl Session {
         let (http, tls) = trust.connections()?;
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         Ok(Session {
-            http,
-            wire: tls.and_then(|tls| Wire::to(&endpoint, tls)),
+            connections: Connections::to(&endpoint, http, tls),
             endpoint,
             token: RwLock::new(token.into()),
             credentials,
@@ -75,7 +71,7 @@ impl Session {
 
     /// A request below `/api/v1/`.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
+        self.connections
             .request(method, format!("{}/api/v1/{path}", self.endpoint))
     }
 
@@ -145,11 +141,6 @@ impl Session {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        if let (Some(wire), Some(copy)) = (&self.wire, request.try_clone())
-            && let Some(response) = wire.send(copy.build()?).await?
-        {
-            return Ok(response);
-        }
-        Ok(request.send().await?)
+        Ok(self.connections.answer(request).await?)
     }
 }

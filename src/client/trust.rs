@@ -28,20 +28,24 @@ pub(super) const KEEPALIVE: Duration = Duration::from_secs(20);
 /// And given up where sent bytes are not acknowledged for so long: the node, or the way, is dead.
 pub(super) const DEAD: Duration = Duration::from_secs(60);
 
+/// A general client without limit for a whole answer: some are disks. It uses no connection twice: a
+/// request may wait without end where a used one ends in the same instant (`wire/ending.rs`).
+pub(super) fn general() -> ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .pool_max_idle_per_host(0)
+        .tcp_keepalive(KEEPALIVE)
+        .tcp_user_timeout(DEAD)
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+}
+
 impl Trust {
-    /// Connections that believe in this, and the same for other connections than those. No limit
-    /// for a whole answer: some are disks. None is used twice: a request may wait without end where
-    /// a used one ends in the same instant (`wire/ending.rs`).
+    /// Connections that believe in this, and the same for other connections than those.
     pub(super) fn connections(
         &self,
     ) -> Result<(reqwest::Client, Option<Arc<ClientConfig>>), ClientError> {
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .pool_max_idle_per_host(0)
-            .tcp_keepalive(KEEPALIVE)
-            .tcp_user_timeout(DEAD)
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none());
+        let builder = general();
         // What rustls does not take, the general client says what is wrong with.
         match self.tls() {
             Ok(tls) => {

@@ -11,9 +11,12 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected};
 use tokio::sync::watch;
 
-/// For so long an answer may still be on its way inside of this process once its connection has
-/// ended.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+use crate::client::trust::CONNECT;
+
+/// For so long a request may still get its answer once its connection has ended: one that the connection
+/// has given back is sent again, over another one, which takes as long as a connection may take.
+/// Whoever gives up earlier calls a request unanswered that is under way.
+pub(super) const GRACE: Duration = CONNECT.saturating_add(Duration::from_secs(2));
 
 /// A connection that is there, as a part of it.
 #[derive(Debug, Default)]
@@ -45,14 +48,16 @@ impl End {
         while self.0.changed().await.is_ok() {}
     }
 
-    fn has_come(&self) -> bool {
-        self.0.has_changed().is_err()
+    fn is_of_the_same(&self, other: &End) -> bool {
+        self.0.same_channel(&other.0)
     }
 }
 
-/// Waits for the answer to a request for as long as the connection is there that it was sent over.
-/// None where that has ended, and no answer came of it.
+/// Waits for the answer to a request for as long as the connection is there that it was sent over, and
+/// `grace` longer. None where that has ended, no answer came of it, and the request was not sent over
+/// another one meanwhile.
 pub(super) async fn unless_ended<T>(
+    grace: Duration,
     answer: impl Future<Output = T>,
     mut request: CaptureConnection,
 ) -> Option<T> {
@@ -60,21 +65,23 @@ pub(super) async fn unless_ended<T>(
     loop {
         let ended = async {
             drop(request.wait_for_connection_metadata().await);
-            match End::of(&request) {
-                Some(end) => end.comes().await,
-                None => std::future::pending().await,
-            }
+            let end = End::of(&request)?;
+            end.clone().comes().await;
+            Some(end)
         };
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
             answer = &mut answer => return Some(answer),
-            () = ended => {}
-        }
-        if let Ok(answer) = tokio::time::timeout(GRACE, &mut answer).await {
+            ended = ended => ended,
+        };
+        // Of a connection that does not tell of its end.
+        let Some(ended) = ended else {
+            return Some(answer.await);
+        };
+        if let Ok(answer) = tokio::time::timeout(grace, &mut answer).await {
             return Some(answer);
         }
-        // Unless it was sent again, over another one.
-        if End::of(&request).is_some_and(|end| end.has_come()) {
+        if End::of(&request).is_some_and(|last| last.is_of_the_same(&ended)) {
             return None;
         }
     }

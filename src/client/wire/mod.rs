@@ -1,10 +1,11 @@
-//! Connections to a node: HTTP/1.1 as everywhere, over a TLS that receives and decrypts a quarter
-//! of a megabyte at a time.
+//! Connections to a node, or to a worker: HTTP/1.1 as everywhere, over a TLS that receives and
+//! decrypts a quarter of a megabyte at a time.
 //!
 //! A disk comes with a third of the general client's work for each byte, and no request outlives
 //! its connection. What is behind a proxy is left to the general client, which knows how to pass
 //! it.
 
+mod connections;
 mod connector;
 mod ending;
 mod names;
@@ -21,23 +22,22 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::{Body, Response, ResponseBuilderExt as _};
 use rustls::ClientConfig;
 
-use super::ClientError;
-use super::error::causes;
+pub(super) use connections::{Connections, NoAnswer};
 use connector::Connector;
-use ending::unless_ended;
+use ending::{GRACE, unless_ended};
 
 /// Connections without a request are kept for so long; the general client does the same.
 const IDLE: Duration = Duration::from_secs(90);
 
 /// What requests are sent over.
 #[derive(Debug)]
-pub(super) struct Wire {
+struct Wire {
     http: Client<Connector, Body>,
 }
 
 impl Wire {
     /// To this node. None where nothing but the general client gets there: by way of a proxy.
-    pub(super) fn to(endpoint: &str, tls: Arc<ClientConfig>) -> Option<Wire> {
+    fn to(endpoint: &str, tls: Arc<ClientConfig>) -> Option<Wire> {
         let node: Uri = endpoint.parse().ok()?;
         if node.scheme_str() != Some("https") || passes_a_proxy(&Matcher::from_system(), &node) {
             return None;
@@ -51,24 +51,18 @@ impl Wire {
 
     /// Sends a request. None where no connection comes about: the general client is to be asked,
     /// which says why.
-    ///
-    /// # Errors
-    /// [`ClientError::Unanswered`]: the node may have done what was asked for.
-    pub(super) async fn send(
-        &self,
-        request: reqwest::Request,
-    ) -> Result<Option<Response>, ClientError> {
+    async fn send(&self, request: reqwest::Request) -> Result<Option<Response>, NoAnswer> {
         let url = request.url().clone();
         let mut request: Request<Body> = request.try_into()?;
         let connection = capture_connection(&mut request);
-        let answer = match unless_ended(self.http.request(request), connection).await {
+        let answer = match unless_ended(GRACE, self.http.request(request), connection).await {
             Some(Ok(answer)) => answer,
             Some(Err(error)) if error.is_connect() => {
                 tracing::debug!(%url, %error, "no connection");
                 return Ok(None);
             }
-            Some(Err(error)) => return Err(ClientError::Unanswered(causes(&error))),
-            None => return Err(ClientError::Unanswered("none was on its way".to_owned())),
+            Some(Err(error)) => return Err(NoAnswer::Broken(error)),
+            None => return Err(NoAnswer::Ended),
         };
         let (head, body) = answer.into_parts();
         let mut response = http::Response::builder()

@@ -1,11 +1,13 @@
-use std::io;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::capture_connection;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream as Served;
@@ -41,6 +43,36 @@ fn sides(version: &'static SupportedProtocolVersion) -> Sides {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    Sides {
+        client: Arc::new(client),
+        server: Arc::new(server),
+        pem: made.cert.pem(),
+    }
+}
+
+/// The same, where the server wants a certificate of the client's, too.
+fn mutual(version: &'static SupportedProtocolVersion) -> Sides {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let der = made.cert.der().clone();
+    let key = || PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(der.clone()).unwrap();
+    let roots = Arc::new(roots);
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![der.clone()], key().into())
+        .unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![der], key().into())
+        .unwrap();
     Sides {
         client: Arc::new(client),
         server: Arc::new(server),
@@ -104,6 +136,69 @@ async fn bytes_come_as_they_were_sent_whatever_the_pieces() {
         assert_eq!(client.read(&mut [0; 10]).await.unwrap(), 0);
         client.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_client_that_shows_a_certificate_sends_what_it_is_given_in_any_pieces() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let sides = mutual(version);
+        let (mut client, mut server) = pair(&sides).await;
+        assert_eq!(server.get_ref().1.peer_certificates().unwrap().len(), 1);
+        let sent = bytes(5_000_000);
+        let length = sent.len();
+        let serving = tokio::spawn(async move {
+            let mut got = vec![0; length];
+            server.read_exact(&mut got).await.unwrap();
+            got
+        });
+        let mut rest = sent.as_slice();
+        for (step, length) in [1, 16_384, 70_000, 131_072, 131_073, 2_000_000]
+            .into_iter()
+            .cycle()
+            .enumerate()
+        {
+            if rest.is_empty() {
+                break;
+            }
+            let (head, body) = rest.split_at((step % 300).min(rest.len()));
+            let body = &body[..length.min(body.len())];
+            let pieces = [IoSlice::new(head), IoSlice::new(&[]), IoSlice::new(body)];
+            let taken = client.write_vectored(&pieces).await.unwrap();
+            assert!(taken > 0 && taken <= head.len() + body.len());
+            rest = &rest[taken..];
+        }
+        client.flush().await.unwrap();
+        assert!(serving.await.unwrap() == sent);
+    }
+}
+
+/// Nobody takes what is sent; the other side has said why, and has gone.
+#[tokio::test]
+async fn what_came_is_heard_where_nothing_can_be_sent_any_more() {
+    let sides = sides(&rustls::version::TLS13);
+    let (mut client, mut server) = pair(&sides).await;
+    let piece = bytes(100_000);
+    // Until nothing more goes.
+    let mut sent = 0;
+    while let Ok(count) = tokio::time::timeout(
+        Duration::from_millis(200),
+        std::future::poll_fn(|context| Pin::new(&mut client).poll_write(context, &piece)),
+    )
+    .await
+    {
+        sent += count.unwrap();
+    }
+    assert!(sent > 0);
+    server.write_all(b"no room").await.unwrap();
+    server.flush().await.unwrap();
+    // What was not read makes a reset of it.
+    drop(server);
+    // Until that is known.
+    tokio::task::yield_now().await;
+    let mut got = [0; 7];
+    client.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"no room");
+    assert!(client.read(&mut got).await.is_err());
 }
 
 #[tokio::test]
@@ -323,15 +418,67 @@ async fn nothing_is_waited_for_over_a_connection_that_has_ended() {
     assert_eq!(answer.unwrap().status(), 206);
 
     // In place of a request that was lost on its way to the connection.
-    let lost = unless_ended(std::future::pending::<()>(), connection);
+    let grace = Duration::from_millis(100);
+    let lost = unless_ended(grace, std::future::pending::<()>(), connection);
     tokio::pin!(lost);
-    let patient = tokio::time::timeout(GRACE + Duration::from_millis(200), &mut lost).await;
+    let patient = tokio::time::timeout(3 * grace, &mut lost).await;
     assert!(
         patient.is_err(),
         "an answer may come for as long as the connection is there"
     );
     drop(node);
     assert_eq!(lost.await, None);
+}
+
+/// The connection has given the request back, and the next one takes its time.
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_waited_for() {
+    let sides = sides(&rustls::version::TLS13);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let acceptor = TlsAcceptor::from(Arc::clone(&sides.server));
+    let wire = Wire::to(&endpoint, Arc::clone(&sides.client)).unwrap();
+    let request = || {
+        let request = http::Request::get(&endpoint).body(reqwest::Body::default());
+        let mut request = request.unwrap();
+        let connection = capture_connection(&mut request);
+        (request, connection)
+    };
+    let serving = async |delay| {
+        let tcp = listener.accept().await.unwrap().0;
+        tokio::time::sleep(delay).await;
+        let mut tls = acceptor.accept(tcp).await.unwrap();
+        tls.write_all(&partial(1, b"x")).await.unwrap();
+        tls.flush().await.unwrap();
+        tls
+    };
+    let (first, _) = request();
+    let (answer, node) = tokio::join!(wire.http.request(first), serving(Duration::ZERO));
+    let answer = answer.unwrap().map(reqwest::Body::wrap);
+    assert_eq!(reqwest::Response::from(answer).bytes().await.unwrap(), "x");
+    // Until the connection waits for the next request.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    // It ends; its end is known to the kernel, and not to the task that has it.
+    drop(node);
+    tokio::task::yield_now().await;
+    let (again, connection) = request();
+    let seen = connection.clone();
+    let slow = async {
+        let node = serving(Duration::from_secs(3)).await;
+        assert!(
+            seen.connection_metadata().is_some(),
+            "it was not sent over the first connection"
+        );
+        node
+    };
+    let answer = unless_ended(GRACE, wire.http.request(again), connection);
+    let (answer, _node) = tokio::join!(answer, slow);
+    assert_eq!(answer.unwrap().unwrap().status(), 206);
 }
 
 #[tokio::test]

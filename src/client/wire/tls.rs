@@ -3,7 +3,7 @@
 //! What came is decrypted where it was received, 256 KiB at a time; the common way reads record by
 //! record, and takes twice the time.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,6 +25,8 @@ const SMALL: usize = 32 << 10;
 /// Received at once from a node that sends more than we ask for; what decrypts it still finds it
 /// in the processor's own cache.
 const LARGE: usize = 256 << 10;
+/// Plain bytes that are encrypted before they are sent, at most: several records.
+const SENT: usize = 128 << 10;
 /// Plain bytes of one record, at most.
 const RECORD: usize = 16 << 10;
 /// What TLS adds to them, roughly.
@@ -171,7 +173,12 @@ impl TlsStream {
                 ConnectionState::WriteTraffic(mut traffic) => match out {
                     None => Some(Turn::Traffic),
                     Some(out) => {
-                        let about = RECORD + OVERHEAD;
+                        let about = match out {
+                            Out::Bytes(bytes) => {
+                                bytes.len() + OVERHEAD * (1 + bytes.len() / RECORD)
+                            }
+                            Out::Close => OVERHEAD,
+                        };
                         append(&mut self.outgoing, about, |room| {
                             let written = match out {
                                 Out::Bytes(bytes) => traffic.encrypt(bytes, room),
@@ -328,8 +335,9 @@ impl AsyncRead for TlsStream {
             }
             let turn = stream.turn(Some(buffer), None)?;
             if !stream.outgoing.is_empty() {
-                // A change of keys. Whoever reads does not wait for it.
-                let _pending = stream.poll_send(context)?;
+                // A change of keys, or what whoever writes has left. Whoever reads does not wait for it;
+                // where it cannot be sent any more, what has come may still say why.
+                let _later = stream.poll_send(context);
             }
             match turn {
                 Turn::Given | Turn::Written => {}
@@ -347,12 +355,31 @@ impl AsyncWrite for TlsStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
         ready!(stream.poll_send(context))?;
-        let count = bytes.len().min(RECORD);
-        stream.encrypt(Out::Bytes(&bytes[..count]))?;
+        let mut taken = 0;
+        for piece in pieces {
+            let now = &piece[..piece.len().min(SENT - taken)];
+            if !now.is_empty() {
+                stream.encrypt(Out::Bytes(now))?;
+                taken += now.len();
+            }
+        }
         let _pending = stream.poll_send(context)?;
-        Poll::Ready(Ok(count))
+        Poll::Ready(Ok(taken))
+    }
+
+    /// So that nobody copies a chunk to one piece first.
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -306,6 +306,43 @@ async fn what_passes_is_tried_again() {
     assert_eq!(scene.worker.jobs(), 1);
 }
 
+/// A chunk that is handed to a connection which ends in the same instant is sent again at once: not
+/// when the time is up in which a worker may answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_chunk_waits_for_a_connection_that_has_ended() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let scene = Scene::set().await;
+    let random = std::sync::Mutex::new(StdRng::seed_from_u64(seed));
+    scene.worker.plan(move |asked| {
+        let mut random = random.lock().unwrap();
+        let ends = asked.what == "write" && random.random_bool(0.3);
+        ends.then(|| Fault::EndAfter(random.random_range(0..60)))
+    });
+    let writer = scene.writer_with(WriterOptions {
+        patience: Duration::from_secs(60),
+        ..options()
+    });
+    let begun = Instant::now();
+    let bytes = noise(SIZE);
+    let sent = bytes.clone();
+    blocking(move || {
+        writer.prepare(SIZE as u64).unwrap();
+        for _ in 0..count(3, 300) {
+            writer.write_at(0, &sent).unwrap();
+        }
+        writer.flush().unwrap();
+    })
+    .await;
+    assert!(scene.worker.bytes(DEVICE) == bytes, "seed {seed}");
+    let limit = Duration::from_secs(count(90, 3600).into());
+    assert!(
+        begun.elapsed() < limit,
+        "seed {seed}: {:?}",
+        begun.elapsed()
+    );
+}
+
 fn sha256(bytes: &[u8]) -> String {
     use coriolis_ovm_exporter::protocol::digest::{Algorithm, BlockDigests};
     let mut digests = BlockDigests::new(Algorithm::Sha256, None);

@@ -88,6 +88,9 @@ pub enum Fault {
     Late(Duration),
     /// It is not answered before the worker is woken.
     Hang,
+    /// It is done and answered; the connection ends after so many turns of the worker's, and nobody has
+    /// said that it would.
+    EndAfter(usize),
 }
 
 /// A request as it came.
@@ -173,13 +176,19 @@ impl Worker {
                     let Ok(tls) = acceptor.accept(tcp).await else {
                         return;
                     };
+                    let end = Arc::new(Notify::new());
+                    let ended = Arc::clone(&end);
                     let service = service_fn(move |request| {
-                        answer(Arc::clone(&state), Arc::clone(&woken), request)
+                        let (state, woken) = (Arc::clone(&state), Arc::clone(&woken));
+                        answer(state, woken, Arc::clone(&end), request)
                     });
                     // An error of the service cuts the connection.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(tls), service)
-                        .await;
+                    let serving = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(tls), service);
+                    tokio::select! {
+                        _ = serving => {}
+                        () = ended.notified() => {}
+                    }
                 });
             }
         });
@@ -292,6 +301,7 @@ fn cut() -> Answer {
 async fn answer(
     state: Arc<Mutex<State>>,
     woken: Arc<Notify>,
+    end: Arc<Notify>,
     request: Request<Incoming>,
 ) -> Answer {
     let (head, mut body) = request.into_parts();
@@ -370,6 +380,15 @@ async fn answer(
             let response = done(&mut state, &asked, &token, job, &bytes);
             match fault {
                 Some(Fault::DoAndRefuse(status)) => reply(status, "after all"),
+                Some(Fault::EndAfter(turns)) => {
+                    tokio::spawn(async move {
+                        for _ in 0..turns {
+                            tokio::task::yield_now().await;
+                        }
+                        end.notify_one();
+                    });
+                    response
+                }
                 _ => response,
             }
         }

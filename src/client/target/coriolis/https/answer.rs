@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 use rustls::AlertDescription;
 
 use crate::client::error::causes;
+use crate::client::wire::NoAnswer;
 
 /// Bytes of an answer that are read. None has many.
 const LARGEST: usize = 64 << 10;
@@ -22,7 +23,7 @@ pub(super) enum CallError {
     Refused { status: StatusCode, reason: String },
     /// There was no answer.
     #[error("{}", causes(.0))]
-    Transport(reqwest::Error),
+    Transport(#[from] NoAnswer),
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
     #[error("its answer cannot be understood: {0}")]
@@ -48,7 +49,8 @@ impl CallError {
                     | StatusCode::SERVICE_UNAVAILABLE
                     | StatusCode::GATEWAY_TIMEOUT
             ),
-            CallError::Transport(error) => !error.is_builder() && !is_distrust(error),
+            CallError::Transport(NoAnswer::General(error)) if error.is_builder() => false,
+            CallError::Transport(error) => !is_distrust(error),
             CallError::Silent(_) => true,
             CallError::Malformed(_) | CallError::NoChecksums { .. } | CallError::GivenUp => false,
         }
@@ -127,7 +129,7 @@ impl CallError {
 }
 
 /// Whether one of the two sides does not accept the other's certificate.
-fn is_distrust(error: &reqwest::Error) -> bool {
+fn is_distrust(error: &NoAnswer) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(one) = cause {
         if let Some(tls) = one.downcast_ref::<rustls::Error>() {
@@ -175,7 +177,7 @@ fn said(reason: &str) -> String {
 pub(super) async fn accepted(mut response: Response) -> Result<Vec<u8>, CallError> {
     let status = response.status();
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(CallError::Transport)? {
+    while let Some(piece) = response.chunk().await.map_err(NoAnswer::General)? {
         let room = LARGEST - body.len();
         body.extend_from_slice(&piece[..piece.len().min(room)]);
         if body.len() == LARGEST {

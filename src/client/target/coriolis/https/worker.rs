@@ -26,7 +26,8 @@ use uuid::Uuid;
 use super::super::threads::Threads;
 use super::answer::{CallError, accepted};
 use super::keys::WorkerKeys;
-use crate::client::trust::{CONNECT, DEAD, KEEPALIVE};
+use crate::client::trust::general;
+use crate::client::wire::Connections;
 
 /// Where the writer listens, unless the endpoint says otherwise.
 const PORT: u16 = 5566;
@@ -44,7 +45,7 @@ pub struct HttpsWorker {
 }
 
 struct Shared {
-    http: reqwest::Client,
+    connections: Connections,
     /// Without a path.
     endpoint: Url,
     threads: Threads,
@@ -117,18 +118,13 @@ impl HttpsWorker {
         if url.port().is_none() && !says_443 && url.set_port(Some(PORT)).is_err() {
             return Err(invalid("it has no host".to_owned()));
         }
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(keys.tls()?)
-            .connect_timeout(CONNECT)
-            .tcp_keepalive(KEEPALIVE)
-            .tcp_user_timeout(DEAD)
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(io::Error::other)?;
+        let tls = keys.tls()?;
+        let http = general().tls_backend_preconfigured(tls.clone()).build();
+        let http = http.map_err(io::Error::other)?;
+        let bare = url.as_str().trim_end_matches('/');
         Ok(HttpsWorker {
             shared: Arc::new(Shared {
-                http,
+                connections: Connections::to(bare, http, Some(Arc::new(tls))),
                 endpoint: url,
                 threads: Threads::start()?,
             }),
@@ -170,9 +166,19 @@ pub(super) struct DeviceCalls {
 }
 
 impl DeviceCalls {
+    fn connections(&self) -> &Connections {
+        &self.worker.shared.connections
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let http = &self.worker.shared.http;
-        http.request(method, format!("{}{path}", self.url))
+        let url = format!("{}{path}", self.url);
+        self.connections().request(method, url)
+    }
+
+    async fn answer(&self, limit: Duration, request: RequestBuilder) -> Result<Vec<u8>, CallError> {
+        let answer = async { accepted(self.connections().answer(request).await?).await };
+        let answer = tokio::time::timeout(limit, answer).await;
+        answer.unwrap_or(Err(CallError::Silent(limit)))
     }
 
     fn post(&self, path: &str) -> RequestBuilder {
@@ -181,11 +187,11 @@ impl DeviceCalls {
     }
 
     pub(super) async fn acquire(&self) -> Result<(), CallError> {
-        answer(ANSWER, self.post("/acquire")).await.map(drop)
+        self.answer(ANSWER, self.post("/acquire")).await.map(drop)
     }
 
     pub(super) async fn release(&self) -> Result<(), CallError> {
-        answer(RELEASE, self.post("/release")).await.map(drop)
+        self.answer(RELEASE, self.post("/release")).await.map(drop)
     }
 
     pub(super) async fn write(&self, offset: u64, body: Body) -> Result<(), CallError> {
@@ -197,7 +203,7 @@ impl DeviceCalls {
         if body.is_gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
-        answer(ANSWER, request).await.map(drop)
+        self.answer(ANSWER, request).await.map(drop)
     }
 
     /// Begins a checksum, and answers the job's id.
@@ -211,7 +217,7 @@ impl DeviceCalls {
             end_offset: range.end,
             checksum_algorithm: algorithm,
         });
-        let made: Made = json(&answer(ANSWER, request).await?)?;
+        let made: Made = json(&self.answer(ANSWER, request).await?)?;
         match made.job_id {
             serde_json::Value::String(id) if is_plain(&id) => Ok(id),
             serde_json::Value::Number(id) => Ok(id.to_string()),
@@ -221,12 +227,12 @@ impl DeviceCalls {
 
     pub(super) async fn checksum(&self, job: &str) -> Result<ChecksumJob, CallError> {
         let request = self.request(Method::GET, &format!("/checksumJob/{job}"));
-        json(&answer(ANSWER, request).await?)
+        json(&self.answer(ANSWER, request).await?)
     }
 
     pub(super) async fn drop_checksum(&self, job: &str) -> Result<(), CallError> {
         let request = self.request(Method::DELETE, &format!("/checksumJob/{job}"));
-        answer(ANSWER, request).await.map(drop)
+        self.answer(ANSWER, request).await.map(drop)
     }
 }
 
@@ -238,12 +244,6 @@ fn is_plain(id: &str) -> bool {
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
     serde_json::from_slice(body).map_err(|error| CallError::Malformed(error.to_string()))
-}
-
-async fn answer(limit: Duration, request: RequestBuilder) -> Result<Vec<u8>, CallError> {
-    let answer = async { accepted(request.send().await.map_err(CallError::Transport)?).await };
-    let answer = tokio::time::timeout(limit, answer).await;
-    answer.unwrap_or(Err(CallError::Silent(limit)))
 }
 
 #[allow(clippy::unwrap_used)]
@@ -329,6 +329,19 @@ mod tests {
             key: crlf(keys.key),
         };
         HttpsWorker::at("https://worker", &keys).unwrap();
+    }
+
+    /// What is behind none of these: a request that is lost on its way to a connection which has ended
+    /// costs the time in which a worker may answer.
+    #[test]
+    fn a_worker_that_is_not_behind_a_proxy_is_reached_over_connections_that_tell_of_their_end() {
+        for endpoint in ["https://localhost", "https://127.0.0.1:1", "https://[::1]"] {
+            let worker = HttpsWorker::at(endpoint, &keys()).unwrap();
+            let is_proxied = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+                .iter()
+                .any(|name| std::env::var_os(name).is_some());
+            assert!(is_proxied || worker.shared.connections.are_ours());
+        }
     }
 
     #[test]
