@@ -49,6 +49,7 @@
 //! differs between base and the snapshot half applied, and is in the newer one again as it was in
 //! the base, is in no delta from the base to that, and would keep the bytes of the one between.
 
+mod at_work;
 mod cancellation;
 mod checksums;
 mod digesting;

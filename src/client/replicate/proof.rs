@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::at_work::AtWork;
 use super::disk::Goal;
 use super::look::{Look, Verdict};
 use super::plan::Plan;
-use super::run::{Run, abandon};
+use super::run::Run;
 use super::{How, ReplicaState, ReplicateError};
+use crate::client::target::Fingerprint;
 
 impl Run {
     /// Looks at volumes that an increment is to go to, which are acquired and not yet written to.
@@ -34,8 +35,11 @@ impl Run {
             .iter()
             .filter(|(_, verdict)| matches!(verdict, Verdict::Other(_)))
             .filter_map(|(number, _)| goals.get(*number));
-        let said = goals.iter().filter(|goal| is_said_otherwise(&state, goal));
-        let other = seen.chain(said).next().map(|goal| goal.disk.name.clone());
+        let otherwise = goals.iter().filter(|goal| is_said_otherwise(&state, goal));
+        let other = seen
+            .chain(otherwise)
+            .next()
+            .map(|goal| goal.disk.name.clone());
         let unproven = |goal: &Goal, reason: &str| ReplicateError::Unproven {
             disk: goal.disk.name.clone(),
             target: goal.facts.name.clone(),
@@ -53,8 +57,9 @@ impl Run {
                 }
                 (Verdict::Unknown(_), None) if !is_first => continue,
                 (Verdict::Unknown(reason) | Verdict::Other(reason), _) => reason.clone(),
-                // Two that were exchanged may differ where only one of them was looked at.
-                (Verdict::Holds, Some(other)) if !is_said(&state, goal) => format!(
+                // Two that were exchanged may differ where only one of them was looked at. Where the owner
+                // says the same of one as in the last run, it is no other: that was found out before.
+                (Verdict::Holds, Some(other)) if said(&state, goal).is_none() => format!(
                     "{} may be another volume too, since that of {other} is not as the last run has \
                      left it",
                     goal.facts.name
@@ -82,7 +87,7 @@ impl Run {
         snapshot: Uuid,
         goals: &[Goal],
     ) -> Result<Vec<(usize, Verdict)>, ReplicateError> {
-        let mut looking = JoinSet::new();
+        let mut looking = AtWork::new();
         for (number, goal) in goals.iter().enumerate() {
             let name = goal.disk.name.as_str();
             let is_due = goal.target.is_opaque()
@@ -102,20 +107,8 @@ impl Run {
             looking.spawn(async move { (number, look.verdict().await) });
         }
         let mut found = Vec::new();
-        let mut is_ending = false;
         // To the end of all of them: nothing may be left at work.
-        loop {
-            let one = tokio::select! {
-                one = looking.join_next() => one,
-                () = self.stop.stopped(), if !is_ending => {
-                    is_ending = true;
-                    tokio::spawn(abandon(self.targets()));
-                    continue;
-                }
-            };
-            let Some(one) = one else {
-                break;
-            };
+        while let Some(one) = looking.next(self).await {
             let failed = |error| ReplicateError::Setup(format!("looking at a volume: {error}"));
             found.push(one.map_err(failed)?);
         }
@@ -128,18 +121,14 @@ impl Run {
     }
 }
 
-/// Whether by what the owner says it is another volume than in the last run.
-fn is_said_otherwise(state: &ReplicaState, goal: &Goal) -> bool {
-    let left = state.disks.get(&goal.disk.name);
-    let left = left.and_then(|left| left.fingerprint.as_ref());
-    let said = left.zip(goal.facts.fingerprint.as_ref());
-    goal.target.is_opaque() && said.is_some_and(|(left, found)| left.is_another_device(found))
+/// Which volume its owner says that it is: in the last run, and now. None unless he has said so both times.
+fn said<'s>(state: &'s ReplicaState, goal: &'s Goal) -> Option<(&'s Fingerprint, &'s Fingerprint)> {
+    let left = state.disks.get(&goal.disk.name)?.fingerprint.as_ref()?;
+    Some((left, goal.facts.fingerprint.as_ref()?))
 }
 
-/// Whether the owner says which volume it is, and has said the same in the last run: where the two differ
-/// it was found out before.
-fn is_said(state: &ReplicaState, goal: &Goal) -> bool {
-    let left = state.disks.get(&goal.disk.name);
-    let left = left.and_then(|left| left.fingerprint.as_ref());
-    left.is_some() && goal.facts.fingerprint.is_some()
+/// Whether by that it is another volume than in the last run.
+fn is_said_otherwise(state: &ReplicaState, goal: &Goal) -> bool {
+    let said = said(state, goal);
+    goal.target.is_opaque() && said.is_some_and(|(left, found)| left.is_another_device(found))
 }

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::at_work::AtWork;
 use super::disk::{Goal, replicate};
 use super::endpoints::{Endpoint, Endpoints};
 use super::journal::Journal;
@@ -238,9 +239,8 @@ impl Run {
         // be where it looks.
         self.save_doubts(&goals).await?;
         let mut watch = Watch::over(&goals);
-        let mut is_ending = false;
         let turns = Arc::new(Semaphore::new(self.options.parallel_disks));
-        let mut at_work = JoinSet::new();
+        let mut at_work = AtWork::new();
         for goal in goals {
             let (run, turns, id) = (Arc::clone(self), Arc::clone(&turns), snapshot.id);
             at_work.spawn(async move {
@@ -257,15 +257,9 @@ impl Run {
         let mut failed: Option<ReplicateError> = None;
         loop {
             let done = tokio::select! {
-                done = at_work.join_next() => done,
+                done = at_work.next(self) => done,
                 () = watch.is_due() => {
                     watch.look(&self.journal).await;
-                    continue;
-                }
-                // What waits for a target, such as for one that does not answer, waits no longer.
-                () = self.stop.stopped(), if !is_ending => {
-                    is_ending = true;
-                    tokio::spawn(abandon(self.targets()));
                     continue;
                 }
             };
