@@ -10,8 +10,14 @@ use serde::de::DeserializeOwned;
 use super::ClientError;
 use crate::protocol::ErrorBody;
 
-/// Bytes of an answer in JSON. A chunk of a snapshot takes some 80: this is a disk of three million.
-const LARGEST: usize = 256 << 20;
+/// Bytes of an answer in JSON of one thing: a token, a machine, a snapshot without what its disks hold.
+pub(super) const ONE: usize = 4 << 20;
+/// Of many of them, of a page of ranges, and of digests: the daemon gives 200,000 ranges and 262,144
+/// digests at most, of some 80 bytes each.
+pub(super) const MANY: usize = 64 << 20;
+/// Of snapshots with all ranges of their disks, which no page divides. A range takes some 80: this is a
+/// disk of three million.
+pub(super) const WHOLE: usize = 256 << 20;
 /// Bytes of the reason of a refusal.
 const LARGEST_REASON: usize = 64 << 10;
 /// Once an answer has begun, some of it comes more often than that.
@@ -36,9 +42,12 @@ pub(super) async fn within<T>(
     answer.unwrap_or(Err(ClientError::Silent(limit)))
 }
 
-/// What the answer's JSON says.
-pub(super) async fn json<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
-    let body = read(response, LARGEST, SILENCE).await?;
+/// What the answer's JSON says, which has no more than `largest` bytes.
+pub(super) async fn json<T: DeserializeOwned>(
+    response: Response,
+    largest: usize,
+) -> Result<T, ClientError> {
+    let body = read(response, largest, SILENCE).await?;
     serde_json::from_slice(&body).map_err(ClientError::Malformed)
 }
 
@@ -109,9 +118,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_without_end_is_not_read_to_its_end() {
-        let error = json::<u32>(answer(200, usize::MAX)).await.unwrap_err();
-        assert!(matches!(error, ClientError::TooLarge { largest: LARGEST }));
-        assert!(!error.is_transient());
+        for largest in [ONE, MANY] {
+            let error = json::<u32>(answer(200, usize::MAX), largest)
+                .await
+                .unwrap_err();
+            assert!(matches!(error, ClientError::TooLarge { largest: told } if told == largest));
+            assert!(!error.is_transient());
+        }
         let error = accepted(answer(503, usize::MAX)).await.unwrap_err();
         assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
         assert!(error.is_transient());
@@ -123,7 +136,7 @@ mod tests {
         let body = reqwest::Body::wrap_stream(pieces);
         let answer = axum::http::Response::new(body).into();
         let silence = Duration::from_millis(20);
-        let error = read(answer, LARGEST, silence).await.unwrap_err();
+        let error = read(answer, ONE, silence).await.unwrap_err();
         assert!(matches!(error, ClientError::Silent(_)) && error.is_transient());
         let never = std::future::pending::<Result<(), ClientError>>();
         let error = within(silence, never).await.unwrap_err();
@@ -132,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_no_json_stays_so() {
-        let error = json::<u32>(answer(200, 1)).await.unwrap_err();
+        let error = json::<u32>(answer(200, 1), ONE).await.unwrap_err();
         assert!(matches!(error, ClientError::Malformed(_)) && !error.is_transient());
     }
 }

@@ -4,7 +4,7 @@ use reqwest::header::RANGE;
 use reqwest::{Method, Response, StatusCode};
 use uuid::Uuid;
 
-use super::answer::{LOOK, READING, WORK};
+use super::answer::{LOOK, MANY, ONE, READING, WHOLE, WORK};
 use super::delta_stream::DeltaStream;
 use super::reading::{Comparison, DiskOf, disk_path, segment, snapshot_path, snapshots_path};
 use super::{Client, ClientError};
@@ -24,7 +24,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn node(&self) -> Result<Node, ClientError> {
-        self.get("node").await
+        self.get("node", MANY).await
     }
 
     /// Every virtual machine that the node sees.
@@ -32,7 +32,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn vms(&self) -> Result<Vec<Vm>, ClientError> {
-        self.get("vms").await
+        self.get("vms", MANY).await
     }
 
     /// One virtual machine.
@@ -40,7 +40,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; 404 where the node does not see it.
     pub async fn vm(&self, vm: &str) -> Result<Vm, ClientError> {
-        self.get(&format!("vms/{}", segment(vm))).await
+        self.get(&format!("vms/{}", segment(vm)), ONE).await
     }
 
     /// What a machine's disks hold, read from a snapshot; none: the latest one.
@@ -53,7 +53,7 @@ impl Client {
         if let Some(snapshot) = snapshot {
             request = request.query(&[("snapshot", snapshot)]);
         }
-        self.session.call_for(WORK, request).await
+        self.session.call(WORK, MANY, request).await
     }
 
     /// The snapshots of all machines, those that cannot be used among them. Finding out how much
@@ -63,7 +63,8 @@ impl Client {
     /// [`ClientError`].
     pub async fn all_snapshots(&self, space: bool) -> Result<Vec<SnapshotEntry>, ClientError> {
         let request = self.session.request(Method::GET, "snapshots");
-        self.session.call(request.query(&[("space", space)])).await
+        let request = request.query(&[("space", space)]);
+        self.session.call(WORK, MANY, request).await
     }
 
     /// Takes a snapshot of all disks of a machine.
@@ -87,7 +88,7 @@ impl Client {
         wish: &SnapshotRequest,
     ) -> Result<Snapshot, ClientError> {
         let request = self.session.request(Method::POST, &snapshots_path(vm));
-        self.session.call(request.json(wish)).await
+        self.session.call(WORK, WHOLE, request.json(wish)).await
     }
 
     /// The same. The answer is without the ranges of its disks, which those who stream them do not
@@ -102,7 +103,7 @@ impl Client {
     ) -> Result<Snapshot, ClientError> {
         let request = self.session.request(Method::POST, &snapshots_path(vm));
         let request = request.query(&[WITHOUT_CHUNKS]);
-        self.session.call(request.json(wish)).await
+        self.session.call(WORK, ONE, request.json(wish)).await
     }
 
     /// The snapshots of a machine that can be used now, oldest first.
@@ -111,7 +112,7 @@ impl Client {
     /// [`ClientError`].
     pub async fn snapshots(&self, vm: &str) -> Result<Vec<Snapshot>, ClientError> {
         let request = self.session.request(Method::GET, &snapshots_path(vm));
-        self.session.call(request).await
+        self.session.call(WORK, WHOLE, request).await
     }
 
     /// A snapshot: the data ranges of each disk, or with `base` what changed since that one. For
@@ -139,7 +140,8 @@ impl Client {
     ) -> Result<Snapshot, ClientError> {
         let path = snapshot_path(vm, snapshot);
         let request = self.session.request(Method::GET, &path);
-        self.session.call(request.query(&[WITHOUT_CHUNKS])).await
+        let request = request.query(&[WITHOUT_CHUNKS]);
+        self.session.call(WORK, ONE, request).await
     }
 
     /// The same. Without `squash`, neighbouring ranges are not joined.
@@ -163,7 +165,7 @@ impl Client {
             limit = READING;
             request = request.query(&[("compareTo", base)]);
         }
-        self.session.call_for(limit, request).await
+        self.session.call(limit, WHOLE, request).await
     }
 
     /// Changes a snapshot's label or term.
@@ -178,7 +180,8 @@ impl Client {
     ) -> Result<Snapshot, ClientError> {
         let path = snapshot_path(vm, snapshot);
         let request = self.session.request(Method::PATCH, &path);
-        self.session.call(request.json(change)).await
+        // It answers with the ranges.
+        self.session.call(WORK, WHOLE, request.json(change)).await
     }
 
     /// Deletes a snapshot; one that is gone is no error.
@@ -253,7 +256,7 @@ impl Client {
         if let Some(limit) = limit {
             request = request.query(&[("limit", limit)]);
         }
-        self.session.call_for(READING, request).await
+        self.session.call(READING, MANY, request).await
     }
 
     /// Every byte that a replica must write, from offset `from` on.
@@ -344,11 +347,15 @@ impl Client {
         if let Some(block) = block {
             request = request.query(&[("block", block)]);
         }
-        self.session.call_for(READING, request).await
+        self.session.call(READING, MANY, request).await
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        largest: usize,
+    ) -> Result<T, ClientError> {
         let request = self.session.request(Method::GET, path);
-        self.session.call_for(LOOK, request).await
+        self.session.call(LOOK, largest, request).await
     }
 }

@@ -28,8 +28,8 @@ pub enum ClientError {
     Silent(Duration),
     /// An answer is larger than any should be; the rest of it was not read.
     #[error(
-        "the answer is larger than {largest} bytes, which none should be; ask for less, such as \
-         ranges page by page, and see that it is the daemon that answers"
+        "the answer is larger than {largest} bytes, which none of its kind should be; ask for less, such \
+         as ranges page by page, and see that it is the daemon that answers"
     )]
     TooLarge {
         /// Bytes that are read.

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
-use super::answer::{LOGIN, WORK, accepted, json, within};
+use super::answer::{LOGIN, ONE, WORK, accepted, json, within};
 use super::wire::Connections;
 use super::{ClientError, Trust};
 use crate::protocol::{LoginRequest, LoginResponse};
@@ -91,7 +91,7 @@ impl Session {
                 password: credentials.password.clone(),
             });
         let answer: LoginResponse = within(LOGIN, async {
-            json(accepted(self.answer(request).await?).await?).await
+            json(accepted(self.answer(request).await?).await?, ONE).await
         })
         .await?;
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = answer.token.into();
@@ -123,21 +123,15 @@ impl Session {
         }
     }
 
-    /// Sends a request, and reads the answer's JSON.
+    /// Sends a request, and reads the answer's JSON: it begins within this time, and has no more bytes than
+    /// `largest`.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
-        request: RequestBuilder,
-    ) -> Result<T, ClientError> {
-        self.call_for(WORK, request).await
-    }
-
-    /// The same; the answer begins within this time.
-    pub(super) async fn call_for<T: DeserializeOwned>(
-        &self,
         limit: Duration,
+        largest: usize,
         request: RequestBuilder,
     ) -> Result<T, ClientError> {
-        json(self.send_within(limit, request).await?).await
+        json(self.send_within(limit, request).await?, largest).await
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {

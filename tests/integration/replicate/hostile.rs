@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coriolis_ovm_exporter::client::Client;
 use coriolis_ovm_exporter::client::replicate::{How, ReplicateError};
+use coriolis_ovm_exporter::client::{Client, ClientError, Comparison, DiskOf};
 use coriolis_ovm_exporter::protocol::delta::{Compression, Encoder, FRAME_HEAD, StreamHeader};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::super::support::node::{PASSWORD, TestNode, USER};
-use super::scene::{MIB, Scene};
+use super::scene::{MIB, Scene, VM};
 
 /// What is made of an answer: another body, or a status.
 type Change = dyn Fn(&str, Vec<u8>) -> Result<Vec<u8>, u16> + Send + Sync;
@@ -297,4 +297,54 @@ async fn digests_that_are_not_what_was_asked_for_are_refused() {
     let error = scene.replication_from(client).run().await.unwrap_err();
     assert!(error.to_string().contains("3 digests"), "{error}");
     scene.run().await;
+}
+
+/// An answer of one thing is small, whoever answers; a page of ranges need not be.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_read_as_far_as_one_of_its_kind_may_be_large() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let snapshot = scene.run().await.snapshot;
+    let padded = |mut body: Vec<u8>| {
+        body.resize(body.len() + (5 << 20), b' ');
+        body
+    };
+    let stand_in = StandIn::of(&scene.node, move |asked, body| {
+        Ok(if asked.contains("login") {
+            body
+        } else {
+            padded(body)
+        })
+    })
+    .await;
+    let client = stand_in.client(&scene.node).await;
+    for error in [
+        client.vm(VM).await.unwrap_err(),
+        client
+            .snapshot_without_ranges(VM, snapshot)
+            .await
+            .unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, ClientError::TooLarge { .. }) && !error.is_transient(),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("4194304 bytes") && text.contains("its kind"),
+            "{text}"
+        );
+    }
+    let disk = DiskOf {
+        vm: VM,
+        snapshot,
+        disk: "a.img",
+    };
+    let whole = Comparison::default();
+    let page = client.ranges(&disk, &whole, 0, None).await.unwrap();
+    assert!(!page.ranges.is_empty());
+    assert!(!client.vms().await.unwrap().is_empty());
+    assert_eq!(
+        client.snapshot(VM, snapshot, None).await.unwrap().id,
+        snapshot
+    );
 }
