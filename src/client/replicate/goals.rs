@@ -82,6 +82,7 @@ impl Run {
             zeroed: is_first && target.zeroed(),
             was_ours: false,
             readable: target.readable(),
+            opaque: target.is_opaque(),
             fingerprint: target
                 .fingerprint()
                 .map_err(|error| failed(Some(&target), error))?,

@@ -15,6 +15,8 @@ pub(super) struct TargetFacts {
     /// This replica may have written to it in an earlier run, as whichever disk.
     pub(super) was_ours: bool,
     pub(super) readable: bool,
+    /// Nobody can tell from here what lies on it: it is looked at before an increment goes there.
+    pub(super) opaque: bool,
     /// As it was found.
     pub(super) fingerprint: Option<Fingerprint>,
     /// Why it does not hold the base, or why nobody can tell: of one that was looked at for that.
@@ -117,29 +119,46 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
             target.name, target.size, known.target_size
         ));
     }
-    if let Some((found, left)) = target.fingerprint.as_ref().zip(known.fingerprint.as_ref()) {
-        // What an interrupted run has written to looks otherwise, but is the same one, and nobody has
-        // changed it since.
-        let is_same = if state.is_dirty(&disk.name) {
-            let seen = state.seen(&disk.name);
-            found.identity == left.identity && seen.is_none_or(|seen| is_of_then(found, seen))
-        } else {
-            found == left
-        };
-        if left.is_another_device(found) {
-            return Some(format!(
-                "{} is another one than was written to: {} instead of {}",
-                target.name, found.identity, left.identity
-            ));
-        }
-        if !is_same {
-            return Some(format!(
-                "{} was changed since the last run by somebody else (restored from a backup?)",
-                target.name
-            ));
-        }
+    let by_looks = match (&target.fingerprint, &known.fingerprint) {
+        (Some(found), Some(left)) => doubt_by_looks(state, disk, target, found, left),
+        // Whatever is not known cannot be the same. What cannot be seen from here is looked at later.
+        (Some(_), None) if !target.opaque => Some(format!(
+            "the state does not say what {} looked like when it was left (a state of an earlier \
+             release, or one that was changed?)",
+            target.name
+        )),
+        _ => None,
+    };
+    by_looks.or_else(|| target.doubt.clone())
+}
+
+/// The same by what it looked like when it was `left`, and does now.
+fn doubt_by_looks(
+    state: &ReplicaState,
+    disk: &SnapshotDisk,
+    target: &TargetFacts,
+    found: &Fingerprint,
+    left: &Fingerprint,
+) -> Option<String> {
+    if left.is_another_device(found) {
+        return Some(format!(
+            "{} is another one than was written to: {} instead of {}",
+            target.name, found.identity, left.identity
+        ));
     }
-    target.doubt.clone()
+    // What an interrupted run has written to looks otherwise, but is the same one, and nobody has
+    // changed it since.
+    let is_same = if state.is_dirty(&disk.name) {
+        found.identity == left.identity && is_of_then(found, state.seen(&disk.name))
+    } else {
+        found == left
+    };
+    (!is_same).then(|| {
+        format!(
+            "{} was changed since the last run by somebody else (restored from a backup?)",
+            target.name
+        )
+    })
 }
 
 /// A run looks at its targets more often than that, also where its state is slow to be saved.
@@ -148,10 +167,14 @@ const LATER: SignedDuration = SignedDuration::from_secs(30);
 const EARLIER: SignedDuration = SignedDuration::from_mins(2);
 
 /// Whether what was found was changed about when the interrupted run has looked last, which was
-/// shortly before its end.
-fn is_of_then(found: &Fingerprint, seen: &Fingerprint) -> bool {
-    let Some((found, seen)) = found.changed.zip(seen.changed) else {
+/// shortly before its end. Of what does not tell when it was changed nobody knows; of what does, a run
+/// says what it looked like before it writes.
+fn is_of_then(found: &Fingerprint, seen: Option<&Fingerprint>) -> bool {
+    let Some(found) = found.changed else {
         return true;
+    };
+    let Some(seen) = seen.and_then(|seen| seen.changed) else {
+        return false;
     };
     let later = found.duration_since(seen);
     -EARLIER <= later && later <= LATER
@@ -199,6 +222,7 @@ mod tests {
             zeroed: false,
             was_ours: false,
             readable: true,
+            opaque: false,
             fingerprint: Some(fingerprint("8:1", "1")),
             doubt: None,
         }
@@ -291,9 +315,35 @@ mod tests {
             ..target()
         };
         assert_eq!(plan(&state(), silent).how, How::Incremental);
-        let mut older = state();
-        older.disks.get_mut("a.img").unwrap().fingerprint = None;
-        assert_eq!(plan(&older, touched("8:1", "2")).how, How::Incremental);
+    }
+
+    /// An older release has written it, or somebody has taken it out.
+    #[test]
+    fn a_target_of_which_the_state_does_not_say_what_it_looked_like_is_compared() {
+        let mut silent = state();
+        silent.disks.get_mut("a.img").unwrap().fingerprint = None;
+        for state in [silent.clone(), dirty(silent.clone())] {
+            let plan = Plan::of(&state, &disk(), &target());
+            assert_eq!(plan.how, How::Digests);
+            assert!(
+                plan.why.contains("does not say") && plan.suspect,
+                "{plan:?}"
+            );
+        }
+        // What cannot be seen is looked at; what does not tell either cannot be compared.
+        let volume = TargetFacts {
+            readable: false,
+            opaque: true,
+            fingerprint: Some(fingerprint("device volume=1", "")),
+            ..target()
+        };
+        let mute = TargetFacts {
+            fingerprint: None,
+            ..target()
+        };
+        for target in [volume, mute] {
+            assert_eq!(Plan::of(&silent, &disk(), &target).how, How::Incremental);
+        }
     }
 
     #[test]
@@ -325,12 +375,11 @@ mod tests {
         ] {
             assert_eq!(how(Some(at(1000)), at(1000 + later)), expected, "{later}");
         }
-        // As an older release, or a target that does not tell, has left it.
-        assert_eq!(how(None, at(5000)), How::Incremental);
-        assert_eq!(
-            how(Some(fingerprint("8:1", "1")), at(5000)),
-            How::Incremental
-        );
+        // Nobody knows when the run has looked last.
+        assert_eq!(how(None, at(5000)), How::Digests);
+        assert_eq!(how(Some(fingerprint("8:1", "1")), at(5000)), How::Digests);
+        // It does not tell when it was changed.
+        assert_eq!(how(None, fingerprint("8:1", "2")), How::Incremental);
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub struct DiskState {
     pub target: String,
     /// Bytes of the target: more than the disk's where that is a larger device.
     pub target_size: u64,
-    /// What its target looked like when it was left. None where it does not tell.
+    /// What its target looked like when it was left. None where it does not tell: one that does is then
+    /// compared by digests.
     #[serde(default)]
     pub fingerprint: Option<Fingerprint>,
     /// Of a target that cannot be read: some of the places that were written last, where it is looked
@@ -84,7 +85,7 @@ pub struct Pending {
     #[serde(default)]
     pub dirty: BTreeSet<String>,
     /// What those looked like when the run looked last. It does so all the time: what was changed
-    /// later was not changed by it.
+    /// later was not changed by it. Of what tells when it was changed, and is not in here, nobody knows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<String, Fingerprint>,
 }

@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use super::super::comparison::house::{must, text};
 use super::super::support::wait;
 use super::super::targets::ground::Loop;
-use super::scene::{MIB, Scene, VM, once_written};
+use super::scene::{MIB, Scene, VM, changed, once_written};
 
 const UUID: &str = "0004fb00-0006-0000-0000-000000000001";
 
@@ -105,6 +105,48 @@ async fn another_file_after_an_interrupted_run_is_seen() {
     fs::rename(&backup, scene.replica("a.img")).unwrap();
     let run = scene.replication().catch_up(false);
     let outcome = run.run().await.unwrap();
+    assert_eq!(outcome.disks[0].how, How::Digests, "{outcome:?}");
+    scene.check(&outcome).await;
+}
+
+/// What tells whether a file is still as it was left was taken out of the state, or was never in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_does_not_say_what_a_file_looked_like_is_not_believed() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    scene.run().await;
+    let silence = |disk: bool, seen: bool| {
+        let file = StateFile::open(scene.state_path()).unwrap();
+        let mut state = file.load().unwrap().unwrap();
+        if disk {
+            let known = state.disks.get_mut("a.img").unwrap();
+            assert!(known.fingerprint.take().is_some());
+        }
+        if seen {
+            let pending = state.pending.as_mut().unwrap();
+            assert!(pending.seen.remove("a.img").is_some());
+        }
+        file.save(&state).unwrap();
+    };
+    // Where the next run writes nothing.
+    let spoil = || changed(&scene.replica("a.img"), |bytes| bytes[3 << 20] ^= 1);
+    spoil();
+    silence(true, false);
+    scene.write(0, 0, &[1; 4096]);
+    let outcome = scene.run().await;
+    assert_eq!(outcome.disks[0].how, How::Digests, "{outcome:?}");
+    let why = &outcome.disks[0].why;
+    assert!(why.contains("does not say what"), "{why}");
+    scene.check(&outcome).await;
+    scene.write(0, 0, &[2; 4096]);
+    let outcome = scene.run().await;
+    assert_eq!(outcome.disks[0].how, How::Incremental, "{outcome:?}");
+
+    // The same of what an interrupted run has left.
+    scene.write(0, 0, &[3; 4096]);
+    scene.run_until_written().await;
+    spoil();
+    silence(false, true);
+    let outcome = scene.replication().catch_up(false).run().await.unwrap();
     assert_eq!(outcome.disks[0].how, How::Digests, "{outcome:?}");
     scene.check(&outcome).await;
 }
