@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::sys::file_size;
 use crate::{causes, manual};
 use arguments::{Arguments, Command};
 use output::ReaderGone;
@@ -33,6 +34,8 @@ use output::ReaderGone;
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
+    // Where it cannot be had, a file that may not become larger ends the command, as it does others.
+    let _ = file_size::tell_of_limit();
     obey(Arguments::parse()).unwrap_or_else(|error| {
         // Nobody reads on, as with `| head`: nothing is wrong.
         if error.is::<ReaderGone>() {

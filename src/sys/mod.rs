@@ -14,6 +14,7 @@ pub mod durable;
 pub mod entropy;
 pub mod extent_count;
 pub mod fiemap;
+pub mod file_size;
 pub mod file_system;
 pub mod flock;
 pub mod hole;

@@ -1,5 +1,7 @@
 //! Which target each disk goes to, and whether it may be written to.
 
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::ReplicateError;
@@ -7,7 +9,7 @@ use super::disk::Goal;
 use super::journal::blocking;
 use super::plan::TargetFacts;
 use super::run::Run;
-use crate::client::target::{Fingerprint, Target};
+use crate::client::target::{Fingerprint, Target, path_in_use};
 use crate::protocol::{Snapshot, SnapshotDisk};
 
 impl Run {
@@ -20,8 +22,12 @@ impl Run {
         let state = self.journal.state().await;
         let mut goals: Vec<Goal> = Vec::new();
         for disk in &snapshot.disks {
-            let (run, disk) = (Arc::clone(self), disk.clone());
-            let mut goal = blocking(move || run.goal(disk, is_first)).await??;
+            let (run, disk, before) = (Arc::clone(self), disk.clone(), goals.clone());
+            let mut goal = blocking(move || {
+                let goal = run.goal(disk, is_first);
+                goal.map_err(|error| in_other_words(error, &before))
+            })
+            .await??;
             // Before its name is noted.
             goal.facts.was_ours = state.owns(&goal.facts.name);
             // A file or a device is locked by whoever opens it; what is elsewhere has a name only.
@@ -33,10 +39,7 @@ impl Run {
                 (are_opaque && is_same) || Arc::ptr_eq(&other.target, &goal.target)
             });
             if let Some(other) = twice {
-                return Err(ReplicateError::Setup(format!(
-                    "{} and {} go to the same target, {}; name another one",
-                    other.disk.name, goal.disk.name, goal.facts.name
-                )));
+                return Err(twice_the_same(other, &goal.disk.name, &goal.facts.name));
             }
             if goals.iter().any(|other| other.disk.name == goal.disk.name) {
                 return Err(ReplicateError::Setup(format!(
@@ -151,4 +154,44 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Why a target cannot be opened, where this run has it for a disk before: perhaps under another name.
+fn in_other_words(error: ReplicateError, before: &[Goal]) -> ReplicateError {
+    let found = match &error {
+        ReplicateError::Target { disk, source, .. } => path_in_use(source).and_then(|path| {
+            let mut before = before.iter();
+            let other = before.find(|other| is_the_same(path, Path::new(&other.facts.name)))?;
+            let (name, had) = (path.display().to_string(), &other.facts.name);
+            let also = if name == *had {
+                name
+            } else {
+                format!("{name} ({had} is the same)")
+            };
+            Some(twice_the_same(other, disk, &also))
+        }),
+        _ => None,
+    };
+    found.unwrap_or(error)
+}
+
+fn twice_the_same(other: &Goal, disk: &str, target: &str) -> ReplicateError {
+    ReplicateError::Setup(format!(
+        "{} and {disk} go to the same target, {target}; name another one",
+        other.disk.name
+    ))
+}
+
+/// Whether two paths lead to one file, or one device.
+fn is_the_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some(if found.file_type().is_block_device() {
+            (None, found.rdev())
+        } else {
+            (Some(found.dev()), found.ino())
+        })
+    };
+    let one = place(one);
+    one.is_some() && one == place(other)
 }

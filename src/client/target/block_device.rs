@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use super::failure::{Ground, invalid, refused};
+use super::failure::{Ground, in_use, invalid, refused};
 use super::hardware::names;
 use super::opening::{Found, TargetOptions, write_zeros};
 use super::state::State;
@@ -214,10 +214,9 @@ fn not_opened(path: &Path, name: &str, error: io::Error) -> io::Error {
                 _ => "it is mounted, part of an array or a volume, or another run writes to it"
                     .to_owned(),
             };
-            io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                format!("{name}: the device is in use: {users}; free it, or name another target"),
-            )
+            let text =
+                format!("{name}: the device is in use: {users}; free it, or name another target");
+            in_use(path, text)
         }
         Some(libc::EACCES | libc::EPERM | libc::EROFS)
             if File::open(path)

@@ -1,6 +1,7 @@
 //! What a target says when something fails: which one, doing what, why, and what to do.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// What the bytes lie on; the same errno means another thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,26 @@ fn advice(ground: Ground, error: &io::Error) -> &'static str {
         Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",
         _ => "nothing that was written since the last flush counts: run again",
     }
+}
+
+/// Somebody has what lies at this path.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct InUse {
+    path: PathBuf,
+    text: String,
+}
+
+/// What is refused since somebody has it: another run, or this one under another name.
+pub(super) fn in_use(path: &Path, text: String) -> io::Error {
+    let path = path.to_owned();
+    io::Error::new(io::ErrorKind::ResourceBusy, InUse { path, text })
+}
+
+/// The path of what could not be opened for that reason.
+pub(crate) fn path_in_use(error: &io::Error) -> Option<&Path> {
+    let in_use: &InUse = error.get_ref()?.downcast_ref()?;
+    Some(&in_use.path)
 }
 
 /// A range that does not lie inside of the first `limit` bytes.

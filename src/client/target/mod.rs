@@ -40,6 +40,7 @@ use std::io;
 use std::ops::Range;
 
 pub use block_device::BlockDevice;
+pub(crate) use failure::path_in_use;
 pub use fingerprint::Fingerprint;
 pub use memory::Memory;
 pub use opening::{TargetOptions, open};

@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::failure::{Ground, invalid, refused};
+use super::failure::{Ground, in_use, invalid, refused};
 use super::opening::{Found, write_zeros};
 use super::place::is_not_among_snapshots;
 use super::state::State;
@@ -17,6 +17,9 @@ use crate::sys::{hole, page_cache};
 /// them, and are written where it has not.
 ///
 /// It is locked (`flock`) as long as it is open, so that no second run writes to it meanwhile.
+///
+/// Where a process may make no larger files (`ulimit -f`), the kernel ends it with SIGXFSZ at the first
+/// write behind that. In one that ignores the signal, as the command and Python do, it is an error.
 #[derive(Debug)]
 pub struct RawFile {
     name: String,
@@ -63,13 +66,11 @@ impl RawFile {
         let failed = |deed: &str, error| refused(Ground::File, &name, deed, error);
         let locked = Flock::try_exclusive(file).map_err(|error| failed("lock it", error))?;
         let Some(locked) = locked else {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                format!(
-                    "{name}: another run writes to this file, or something else has locked it; \
-                     wait for that one to end"
-                ),
-            ));
+            let text = format!(
+                "{name}: another run writes to this file, or something else has locked it; wait for \
+                 that one to end"
+            );
+            return Err(in_use(&path, text));
         };
         let found = locked
             .file()

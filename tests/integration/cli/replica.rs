@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::super::replicate::hostile::StandIn;
 use super::super::support::neighbour::Neighbour;
 use super::super::support::wait;
-use super::command::{Desk, Ran};
+use super::command::{Desk, PROGRAM, Ran};
 use super::middle::{Cut, Middle};
 
 /// Every disk of a snapshot is there.
@@ -480,4 +480,28 @@ async fn what_the_node_does_not_have_is_refused_before_anything_is_made() {
     assert!(!to.exists());
     let left = desk.run(&["snapshot", "list", vm, "-f", "value"]).done();
     assert_eq!(left.trim(), "");
+}
+
+/// The kernel would end the command in the middle, without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_may_not_become_so_large_is_an_error() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    let limited = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -f 100; exec \"$0\" \"$@\"", PROGRAM]);
+        command.args(arguments).env_clear().stdin(Stdio::null());
+        for (name, value) in desk.command().get_envs() {
+            command.env(name, value.unwrap());
+        }
+        Ran::of(command.output().unwrap())
+    };
+    let replicate = ["replicate", &desk.machine.id, "--to", to, "-q"];
+    let line = limited(&replicate).failed();
+    assert!(
+        line.contains("File too large") && line.contains("ulimit -f"),
+        "{line}"
+    );
+    desk.run(&replicate).done();
 }

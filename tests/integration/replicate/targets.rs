@@ -346,7 +346,12 @@ async fn one_target_for_two_disks_is_refused() {
         .run()
         .await
         .unwrap_err();
-    assert!(matches!(error, ReplicateError::Target { .. }), "{error}");
+    let text = error.to_string();
+    assert!(matches!(error, ReplicateError::Setup(_)), "{error}");
+    assert!(
+        text.contains("same target") && !text.contains("(/"),
+        "{text}"
+    );
     assert_eq!(scene.snapshots().await.len(), 0);
 }
 
@@ -380,4 +385,58 @@ async fn verify_names_the_blocks_that_differ() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("b.img"), "{error}");
+}
+
+/// The second one cannot be had, since this run has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_names_of_one_file_or_device_are_refused_as_such() {
+    let scene = Scene::set(&["a.img", "b.img"]).await;
+    for disk in [0, 1] {
+        scene.make(disk, 2 * MIB);
+    }
+    let place = |name: &str| scene.folder.path().join(name);
+    fs::write(place("file"), "").unwrap();
+    fs::hard_link(place("file"), place("hard")).unwrap();
+    std::os::unix::fs::symlink(place("file"), place("soft")).unwrap();
+    let device = Loop::new(&place("image"), 4 * MIB, &[]);
+    std::os::unix::fs::symlink(&device.device, place("device")).unwrap();
+    for (one, other) in [
+        (place("file"), place("hard")),
+        (place("soft"), place("file")),
+        (device.device.clone(), place("device")),
+    ] {
+        let names = [one.display().to_string(), other.display().to_string()];
+        let error = Replication::of(VM)
+            .from(scene.client.clone())
+            .state(StateFile::open(scene.state_path()).unwrap())
+            .targets(move |disk: &_| {
+                let path = if disk.name == "a.img" { &one } else { &other };
+                open(path, &TargetOptions::default()).map(Some)
+            })
+            .overwrite()
+            .run()
+            .await
+            .unwrap_err();
+        println!("{error}");
+        let text = error.to_string();
+        for word in ["a.img and b.img", "the same target", &names[0], &names[1]] {
+            assert!(text.contains(word), "no {word:?} in: {text}");
+        }
+        assert!(!text.contains("another run"), "{text}");
+        assert!(!error.is_transient());
+    }
+    // What somebody else has is still said to be so.
+    let _held = open(&place("file"), &TargetOptions::default()).unwrap();
+    let (file, other) = (place("hard"), place("other"));
+    let error = Replication::of(VM)
+        .from(scene.client.clone())
+        .state(StateFile::open(scene.state_path()).unwrap())
+        .targets(move |disk: &_| {
+            let path = if disk.name == "a.img" { &other } else { &file };
+            open(path, &TargetOptions::default()).map(Some)
+        })
+        .run()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("another run"), "{error}");
 }
