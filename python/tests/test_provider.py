@@ -16,7 +16,14 @@ from coriolis import exception
 from coriolis.providers import base
 from coriolis.providers.backup_writers import WriterImpl, faults
 from coriolis_ovm_exporter import Client
-from coriolis_ovm_exporter.provider import ExportProvider, ProviderError, ledger, nodes, schemas
+from coriolis_ovm_exporter.provider import (
+    ExportProvider,
+    ProviderError,
+    ledger,
+    nodes,
+    places,
+    schemas,
+)
 
 TARGET = {"backend": "http_backup_writer", "connection_details": {}}
 
@@ -367,6 +374,131 @@ def test_an_older_copy_of_a_volume_gets_no_increment(transfer, tmp_path, is_kept
     transfer.run()
     transfer.check()
     assert faults.written == transfer.size
+
+
+def _is_data(transfer, disk, offset):
+    """Where the base holds something, from an offset on."""
+    snapshot = transfer.volumes_info[0]["replica_state"]["snapshot"]
+    for one in transfer.client.ranges(transfer.machine.id, snapshot, disk, offset=offset):
+        if one["kind"] == "data":
+            return one["start"]
+    raise AssertionError(f"nothing behind {offset}")
+
+
+@pytest.mark.parametrize("where", ["written before", "start", "end", "here and there"])
+def test_a_volume_is_looked_at_in_more_than_one_place(transfer, where):
+    volume = transfer.volumes_info[1]["volume_dev"]
+    name = transfer.volumes_info[1]["disk_id"]
+    disk = transfer.machine.disks[name]
+    transfer.run()
+    for offset in (5 << 20, 6 << 20):
+        with open(disk, "r+b") as file:
+            file.seek(offset)
+            file.write(os.urandom(4096))
+        transfer.run()
+    size = disk.stat().st_size
+    offset = {
+        "written before": 5 << 20,
+        "start": 4096,
+        "end": size - 1,
+        "here and there": _is_data(transfer, name, size // 4 * 2),
+    }[where]
+    with open(volume, "r+b") as file:
+        file.seek(offset)
+        [byte] = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+    with open(disk, "r+b") as file:
+        file.seek(6 << 20)
+        file.write(os.urandom(4096))
+    with pytest.raises(ProviderError, match=f"{name}: its volume is not as the last run has left it"):
+        transfer.run()
+    assert faults.open == 0
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+
+
+def test_a_worker_whose_checksums_take_long_is_asked_for_a_few(transfer, monkeypatch):
+    for _ in range(3):
+        transfer.run()
+        transfer.machine.work()
+    asked = []
+    of_writer = WriterImpl.get_disk_checksum
+
+    def get_disk_checksum(self, algorithm, start_offset=0, end_offset=0):
+        asked.append((start_offset, end_offset))
+        return of_writer(self, algorithm, start_offset, end_offset)
+
+    monkeypatch.setattr(WriterImpl, "get_disk_checksum", get_disk_checksum)
+    transfer.run()
+    many = len(asked)
+    assert all(start < end for start, end in asked)
+    monkeypatch.setattr("coriolis_ovm_exporter.provider.transfer._LONG_ENOUGH", 0)
+    asked.clear()
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert len(asked) == 4 * len(transfer.volumes_info) < many
+
+
+def test_volumes_that_were_exchanged_after_an_interrupted_run_get_none_of_it(transfer):
+    transfer.run()
+    for disk in transfer.machine.disks.values():
+        with open(disk, "r+b") as file:
+            file.seek(8 << 20)
+            file.write(os.urandom(1 << 20))
+    faults.fail_after = 200_000
+    with pytest.raises(exception.CoriolisException, match="500"):
+        transfer.run()
+    faults.clear()
+    transfer.exchange()
+    with pytest.raises(ProviderError, match="not as the last run has left it"):
+        transfer.run()
+    assert faults.written == 0
+    # They are what Coriolis says now.
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+
+
+def test_what_is_left_of_a_place():
+    for parts, left in [
+        ([], [(10, 20)]),
+        ([(0, 10), (20, 30)], [(10, 20)]),
+        ([(0, 12), (14, 15), (19, 40)], [(12, 14), (15, 19)]),
+        ([(5, 25)], []),
+        ([(11, 13), (12, 13)], [(10, 11), (13, 20)]),
+    ]:
+        assert list(places.without((10, 20), parts)) == left
+
+
+def test_a_lost_result_tells_nothing_of_volumes_that_have_ids(
+    transfer, tmp_path, monkeypatch, caplog
+):
+    """A run has written to other volumes, and Coriolis still names those of before."""
+    # Nobody makes checksums.
+    monkeypatch.setattr(WriterImpl, "get_disk_checksum", lambda *_, **__: None)
+    for number, volume in enumerate(transfer.volumes_info):
+        volume["volume_id"] = f"id {number}"
+    transfer.run()
+    transfer.machine.work()
+    ours = copy.deepcopy(transfer.volumes_info)
+    for volume in transfer.volumes_info:
+        other = tmp_path / f"other {volume['disk_id']}"
+        shutil.copyfile(volume["volume_dev"], other)
+        volume.update(volume_dev=str(other), volume_id=volume["volume_id"] + " of others")
+    transfer.run(keep=False)
+    transfer.volumes_info = ours
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+    assert "whose result was lost" in caplog.text
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert faults.written < transfer.size // 4
 
 
 def test_a_volume_of_another_id_is_copied_in_full(transfer, caplog, monkeypatch):

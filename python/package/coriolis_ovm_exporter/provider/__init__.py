@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from ..shapes import Json
 from . import inventory, ledger, nodes, schemas
 from .coriolis_side import ProviderError, bases, events_of, https_writer, open_writer
+from .patience import patiently
 from .transfer import Bars, Transfer
 
 __all__ = ["ExportProvider", "ProviderError"]
@@ -196,7 +197,7 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         replicas = {state["replica"] for state in states if "replica" in state}
         if replicas:
             for client in nodes.log_in(connection_info):
-                for entry in ledger.patiently(lambda: client.get_all_snapshots(space=False)):
+                for entry in patiently(lambda: client.get_all_snapshots(space=False)):
                     if any(ledger.belongs_to(entry, replica) for replica in replicas):
                         client.delete_snapshot(entry["vm_id"], entry["id"])
         # The states stay. Should a volume outlive this, they tell that it was written to; without

@@ -14,24 +14,19 @@ volumes is in the labels of its snapshots, which are changed before anything is 
 copies everything only where it has to.
 """
 
-import time
 import uuid
-from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Set, Tuple, TypeVar
+from typing import Any, Collection, Dict, List, Mapping, Optional, Set, Tuple
 
 from ..client import Client
-from ..errors import HTTPError, TransportError
+from ..errors import HTTPError
 from ..shapes import Json
 from ..writers import name_of
 from .coriolis_side import ProviderError
-
-T = TypeVar("T")
+from .patience import patiently
+from .places import Place, known_places
 
 #: How long a snapshot is kept that no run comes back to, seconds.
 ABANDONED = 7 * 24 * 3600
-#: Of a disk, where tables and superblocks lie, bytes.
-_START = 4 << 20
-#: Of a call that is needed, seconds before the next attempt.
-_PAUSES = (1, 3, 10)
 
 
 class Replica:
@@ -97,20 +92,28 @@ class Replica:
         self._distrusted.add(snapshot)
         self._call_it(snapshot, "wrong")
 
-    def place(self, disk: str) -> Optional[Tuple[int, int]]:
-        """Where it can be seen whether a volume holds the base, as offset and end: what was written last.
+    def places(self, disk: str) -> List[Place]:
+        """Where it can be seen whether a volume holds the base, what tells most first."""
+        known = self._known_disk(disk)
+        return [] if known is None else known_places(known)
 
-        None where that is not known, since a run was interrupted while it wrote there.
-        """
+    def size(self, disk: str) -> int:
+        """Bytes that a disk of the base has."""
+        known = self._known_disk(disk)
+        return 0 if known is None else int(known["size"])
+
+    def _known_disk(self, disk: str) -> Optional[Json]:
         state = self._state or {}
-        if self._half is not None and (state.get("pending") or {}).get("snapshot") == self._half:
+        if state.get("base") is None:
             return None
-        known = (state.get("disks") or {}).get(disk)
-        if known is None or state.get("base") is None:
-            return None
-        for place in known.get("places") or ():
-            return place["offset"], min(place["offset"] + place["length"], known["size"])
-        return 0, min(_START, known["size"])
+        known: Optional[Json] = (state.get("disks") or {}).get(disk)
+        return known
+
+    @property
+    def half(self) -> Optional[str]:
+        """The snapshot that an interrupted run has half written, while this run finishes it."""
+        pending = (self._state or {}).get("pending") or {}
+        return self._half if self._half and pending.get("snapshot") == self._half else None
 
     @property
     def base(self) -> str:
@@ -193,6 +196,7 @@ class Replica:
             "to_drop": [one for one in every if one not in (base, pending)],
         }
         if base is not None:
+            self._doubt_those_of_another_base(base)
             state["disks"] = self._disks_of(base)
             if not state["disks"]:
                 state["base"], state["to_drop"] = None, every
@@ -210,6 +214,19 @@ class Replica:
                 "dirty": sorted(self._known),
             }
         return state
+
+    def _doubt_those_of_another_base(self, base: str) -> None:
+        """The result of the run that made the base was lost: Coriolis tells which volumes there were before
+        it, and nobody which it has written to."""
+        for disk, state in list(self._known.items()):
+            said = (state.get("volume"), identity_of(self._volumes[disk]))
+            if None in said or state.get("snapshot") == base:
+                continue
+            self.exchanged[disk] = (
+                f"its volume was {state['volume']} when it held snapshot {state.get('snapshot')}; it is "
+                f"not known which one a later run, whose result was lost, has brought to {base}"
+            )
+            del self._known[disk]
 
     def _disks_of(self, base: str) -> Json:
         try:
@@ -234,10 +251,12 @@ class Replica:
         """What is known of its volume besides. Coriolis may have kept nothing of the last run."""
         state = self._known[disk]
         seen: Json = {}
+        if state.get("snapshot") != base:
+            return seen
         if state.get("volume") is not None:
             # As the engine calls a volume whose id it is told.
             seen["fingerprint"] = {"identity": f"device volume={state['volume']}", "version": ""}
-        if state.get("places") and state.get("snapshot") == base:
+        if state.get("places"):
             seen["places"] = state["places"]
         return seen
 
@@ -283,17 +302,3 @@ def _role(label: Any, replica: Optional[str] = None) -> Optional[str]:
 def belongs_to(entry: Json, replica: str) -> bool:
     """Whether a snapshot is this replica's."""
     return _role(entry.get("label"), replica) is not None
-
-
-def patiently(call: Callable[[], T]) -> T:
-    """Calls again where the node did not answer, or was busy."""
-    for pause in _PAUSES:
-        try:
-            return call()
-        except TransportError:
-            pass
-        except HTTPError as error:
-            if error.status_code not in (429, 502, 503, 504):
-                raise
-        time.sleep(pause)
-    return call()

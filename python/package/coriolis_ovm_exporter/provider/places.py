@@ -1,0 +1,86 @@
+"""Where on a volume it is looked whether it is still the one that was written to.
+
+The engine does the same for volumes that it writes to itself (``client::replicate::look``).
+"""
+
+from typing import Iterable, Iterator, List, Tuple
+
+from ..client import Client
+from ..shapes import Json, Range
+from .patience import patiently
+
+#: Offset and end, bytes.
+Place = Tuple[int, int]
+
+#: Of a disk, where tables and superblocks lie, and of its end, bytes.
+_START = 4 << 20
+_END = 1 << 20
+#: Of any other place at most, bytes.
+_LONGEST = 256 << 10
+#: So many that were written last are believed.
+_MOST = 24
+#: What a disk holds is looked for at so many offsets.
+_HERE_AND_THERE = 4
+
+
+def known_places(disk: Json) -> List[Place]:
+    """Of a disk of the engine's state: some that were written last, its start and its end."""
+    size = disk["size"]
+    last = [
+        (place["offset"], min(place["offset"] + min(place["length"], _LONGEST), size))
+        for place in list(disk.get("places") or ())[:_MOST]
+    ]
+    ends = [(0, min(_START, size)), (max(size - _END, 0), size)]
+    # An older copy differs where it was written last; another volume everywhere.
+    return last[:1] + ends + last[1:]
+
+
+def here_and_there(
+    client: Client, vm: str, snapshot: str, disk: str, size: int
+) -> Iterator[Place]:
+    """What a disk holds, found at several offsets."""
+    for number in range(_HERE_AND_THERE):
+        start = size // _HERE_AND_THERE * number
+        found = patiently(lambda: _first_data(client.ranges(vm, snapshot, disk, offset=start)))
+        yield from found
+
+
+def _first_data(ranges: Iterable[Range]) -> List[Place]:
+    for one in ranges:
+        if one["kind"] == "data":
+            return [(one["start"], one["start"] + min(one["length"], _LONGEST))]
+    return []
+
+
+def untouched(
+    places: Iterable[Place], client: Client, vm: str, base: str, half: str, disk: str
+) -> Iterator[Place]:
+    """What is left of them without what a run that was copying ``half`` may have written."""
+    size = patiently(lambda: client.get_disk_size(vm, half, disk))
+    for offset, end in places:
+        whole = (offset, min(end, size))
+        yield from without(whole, patiently(lambda: _changes(client, vm, base, half, disk, whole)))
+
+
+def _changes(
+    client: Client, vm: str, base: str, half: str, disk: str, place: Place
+) -> List[Place]:
+    """Where ``half`` has, or may have, something else than ``base``."""
+    ranges = client.ranges(vm, half, disk, compare_to=base, refine="none", offset=place[0])
+    changes = []
+    for one in ranges:
+        if one["start"] >= place[1]:
+            break
+        changes.append((one["start"], one["start"] + one["length"]))
+    return changes
+
+
+def without(place: Place, parts: Iterable[Place]) -> Iterator[Place]:
+    """What is left of a place without these parts, which are sorted."""
+    offset, end = place
+    for start, stop in parts:
+        if offset < min(start, end):
+            yield offset, min(start, end)
+        offset = max(offset, stop)
+    if offset < end:
+        yield offset, end
