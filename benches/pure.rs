@@ -124,7 +124,7 @@ criterion_group! {
     name = pure;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+        .measurement_time(Duration::from_millis(500));
     targets = maps, bytes
 }
 criterion_main!(pure);

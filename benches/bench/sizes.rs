@@ -39,7 +39,7 @@ impl Sizes {
             replicated: 8 << 30,
             streams: 64,
             streamed: 256 << 20,
-            packed: 2 << 30,
+            packed: 3 << 29,
             snapshots: 1_000,
         }
     }

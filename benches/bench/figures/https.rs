@@ -34,6 +34,17 @@ pub const GROUP: Group = Group {
     measure,
 };
 
+/// From both servers, with both clients.
+const BOTH_CLIENTS: [&str; 7] = [
+    "https_vs_nginx_throughput",
+    "https_vs_nginx_server_cpu",
+    "https_server_cpu",
+    "https_client_cpu",
+    "https_curl_vs_nginx_throughput",
+    "https_curl_vs_nginx_server_cpu",
+    "client_cpu_vs_curl",
+];
+
 /// The disk at both servers.
 struct Scene<'b> {
     bench: &'b Bench,
@@ -63,25 +74,11 @@ fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         theirs: ours.at(nginx.endpoint(), nginx.process()?),
         ours,
     };
-    if wants(&[
-        "https_vs_nginx_throughput",
-        "https_vs_nginx_server_cpu",
-        "https_server_cpu",
-        "https_client_cpu",
-    ]) {
-        figures.extend(scene.own_client()?);
-    }
-    if wants(&[
-        "https_curl_vs_nginx_throughput",
-        "https_curl_vs_nginx_server_cpu",
-    ]) {
-        figures.extend(scene.curl()?);
+    if wants(&BOTH_CLIENTS) {
+        figures.extend(scene.both_clients()?);
     }
     if wants(&["delta_vs_get_throughput"]) {
         figures.push(scene.delta()?);
-    }
-    if wants(&["client_cpu_vs_curl"]) {
-        figures.push(scene.client_cpu()?);
     }
     if wants(&["https_vs_nginx_throughput_loopback"]) {
         figures.push(scene.loopback()?);
@@ -105,25 +102,49 @@ impl Scene<'_> {
         alternated(self.bench.sizes.pairs, one, other)
     }
 
-    fn own_client(&self) -> anyhow::Result<Vec<Figure>> {
-        let pairs = self.pairs(|| self.ours.read(), || self.theirs.read())?;
+    fn both_clients(&self) -> anyhow::Result<Vec<Figure>> {
+        let (mut own, mut curl, mut clients) = (Vec::new(), Vec::new(), Vec::new());
+        for at in 0..self.bench.sizes.pairs {
+            let mut sides: [Option<Transfer>; 4] = [None; 4];
+            // Which one begins changes from round to round.
+            for turn in 0..sides.len() {
+                let side = (at + turn) % sides.len();
+                sides[side] = Some(match side {
+                    0 => self.ours.read()?,
+                    1 => self.theirs.read()?,
+                    2 => self.ours.curl(self.stage)?,
+                    _ => self.theirs.curl(self.stage)?,
+                });
+            }
+            if let [
+                Some(ours),
+                Some(theirs),
+                Some(ours_by_curl),
+                Some(theirs_by_curl),
+            ] = sides
+            {
+                own.push((ours, theirs));
+                curl.push((ours_by_curl, theirs_by_curl));
+                clients.push((ours, ours_by_curl));
+            }
+        }
         let side = |what: fn(&Transfer) -> f64| -> Vec<f64> {
-            pairs.iter().map(|(ours, _)| what(ours)).collect()
+            own.iter().map(|(ours, _)| what(ours)).collect()
         };
         Ok(vec![
             Figure::of(
                 "https_vs_nginx_throughput",
                 "×",
                 Bar::AtLeast(2.5),
-                &ratios(&pairs, Transfer::rate),
-                told("MB/s", &pairs, Transfer::rate),
+                &ratios(&own, Transfer::rate),
+                told("MB/s", &own, Transfer::rate),
             ),
             Figure::of(
                 "https_vs_nginx_server_cpu",
                 "×",
                 Bar::AtMost(0.4),
-                &ratios(&pairs, Transfer::server_per_gib),
-                told("s/GiB", &pairs, Transfer::server_per_gib),
+                &ratios(&own, Transfer::server_per_gib),
+                told("s/GiB", &own, Transfer::server_per_gib),
             ),
             Figure::of(
                 "https_server_cpu",
@@ -139,28 +160,26 @@ impl Scene<'_> {
                 &side(Transfer::client_per_gib),
                 "the library's client, which throws the bytes away",
             ),
-        ])
-    }
-
-    fn curl(&self) -> anyhow::Result<Vec<Figure>> {
-        let pairs = self.pairs(
-            || self.ours.curl(self.stage),
-            || self.theirs.curl(self.stage),
-        )?;
-        Ok(vec![
             Figure::of(
                 "https_curl_vs_nginx_throughput",
                 "×",
                 Bar::AtLeast(0.95),
-                &ratios(&pairs, Transfer::rate),
-                told("MB/s", &pairs, Transfer::rate),
+                &ratios(&curl, Transfer::rate),
+                told("MB/s", &curl, Transfer::rate),
             ),
             Figure::of(
                 "https_curl_vs_nginx_server_cpu",
                 "×",
                 Bar::AtMost(0.55),
-                &ratios(&pairs, Transfer::server_per_gib),
-                told("s/GiB", &pairs, Transfer::server_per_gib),
+                &ratios(&curl, Transfer::server_per_gib),
+                told("s/GiB", &curl, Transfer::server_per_gib),
+            ),
+            Figure::of(
+                "client_cpu_vs_curl",
+                "×",
+                Bar::AtMost(0.5),
+                &ratios(&clients, Transfer::client_per_gib),
+                told("s/GiB", &clients, Transfer::client_per_gib),
             ),
         ])
     }
@@ -180,17 +199,6 @@ impl Scene<'_> {
             Bar::AtLeast(0.8),
             &ratios(&pairs, Transfer::rate),
             note,
-        ))
-    }
-
-    fn client_cpu(&self) -> anyhow::Result<Figure> {
-        let pairs = self.pairs(|| self.ours.read(), || self.ours.curl(self.stage))?;
-        Ok(Figure::of(
-            "client_cpu_vs_curl",
-            "×",
-            Bar::AtMost(0.5),
-            &ratios(&pairs, Transfer::client_per_gib),
-            told("s/GiB", &pairs, Transfer::client_per_gib),
         ))
     }
 
