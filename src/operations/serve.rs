@@ -216,8 +216,7 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         Arc::new(files.clone()),
         config.snapshots.clone(),
         node_name.clone(),
-    )?
-    .with_visits(files.visits());
+    )?;
     #[cfg(debug_assertions)]
     let snapshots = match std::env::var(FAULT) {
         Ok(point) => snapshots.with_faults(Faults::armed(&point).map_err(anyhow::Error::msg)?),

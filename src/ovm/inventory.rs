@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use super::agent::{AgentDatabases, AgentRepository};
 use super::looks::Looks;
-use super::repository::{Mount, Repository, RepositorySource};
-use super::visits::Visits;
+use super::repository::{Repository, RepositorySource};
 use super::vm_config::VmConfig;
 use super::warning_log::WarningLog;
 
@@ -40,8 +39,6 @@ pub struct Inventory {
     /// Folders that are named like machines and have no vm.cfg: left behind by OVM, or by a vm.cfg
     /// that was lost.
     pub without_config: Vec<PathBuf>,
-    /// A repository that does not answer, where there is one, and why: what machines it has is not known.
-    pub silent: Option<String>,
 }
 
 impl Inventory {
@@ -58,15 +55,6 @@ impl Inventory {
                 .is_some_and(|config| config.name == name || config.uuid == name)
         });
         matching.next().filter(|_| matching.next().is_none())
-    }
-
-    fn note_silence(&mut self, repository: &Repository) {
-        if let Some(silence) = repository.silence() {
-            self.silent = Some(format!(
-                "the virtual machines of repository {} are not known: {silence}",
-                repository.id
-            ));
-        }
     }
 }
 
@@ -97,12 +85,6 @@ impl NodeFiles {
         &self.agent
     }
 
-    /// Who is at work in which repository.
-    #[must_use]
-    pub fn visits(&self) -> &Arc<Visits> {
-        self.looks.visits()
-    }
-
     /// Every repository that the agent knows, and what is wrong: what could not be read, and which
     /// of them are not there, or do not answer. Blocks, but for no repository that hangs.
     #[must_use]
@@ -129,24 +111,12 @@ impl NodeFiles {
         let mut inventory = Inventory::default();
         for repository in repositories {
             if repository.status().is_none() {
-                inventory.note_silence(repository);
                 continue;
             }
             let directory = repository.mount_point.join("VirtualMachines");
-            let Some(visit) = self.visits().begin(&repository.mount_point) else {
-                let mount = Mount::silent(&repository.mount_point);
-                let silent = Repository {
-                    mount,
-                    ..repository.clone()
-                };
-                inventory.note_silence(&silent);
-                inventory.warnings.extend(inventory.silent.clone());
-                continue;
-            };
             match list(&directory) {
                 Ok(ids) => {
                     for id in ids {
-                        visit.moves_on();
                         let folder = directory.join(&id);
                         match read_vm(&directory, id, &repository.id) {
                             Some(vm) => inventory.vms.push(vm),

@@ -8,6 +8,5 @@ mod looks;
 pub mod manager;
 pub mod pickle;
 pub mod repository;
-pub mod visits;
 pub mod vm_config;
 pub mod warning_log;

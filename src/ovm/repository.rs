@@ -37,15 +37,6 @@ pub enum Mount {
 }
 
 impl Mount {
-    /// One that does not answer.
-    #[must_use]
-    pub fn silent(mount_point: &Path) -> Mount {
-        Mount::Silent(format!(
-            "{} does not answer; its storage hangs, or this machine is very busy",
-            mount_point.display()
-        ))
-    }
-
     /// Why it is not usable now.
     #[must_use]
     pub fn absence(&self) -> Option<&str> {

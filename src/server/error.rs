@@ -42,9 +42,6 @@ pub enum ApiError {
     /// 503.
     #[error("too many watch already; try again later, or use follow=false")]
     TooManyWatchers,
-    /// 503: it cannot be told now.
-    #[error("{0}")]
-    Unavailable(String),
     /// 502.
     #[error("{0}")]
     Manager(String),
@@ -73,7 +70,7 @@ impl ApiError {
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
-            ApiError::TooManyWatchers | ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::TooManyWatchers => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Manager(_) => StatusCode::BAD_GATEWAY,
             ApiError::Body(error) => error.status(),
             ApiError::Snapshot(error) => snapshot_status(error),

@@ -60,9 +60,7 @@ pub(super) async fn create(
     in_turn(turn.clone(), move |own| {
         let (repositories, _) = app.files.look_at_repositories();
         let inventory = app.files.inventory(&repositories);
-        let vm = inventory
-            .find(&name)
-            .ok_or_else(|| vms::unknown(&name, &inventory))?;
+        let vm = inventory.find(&name).ok_or_else(|| vms::unknown(&name))?;
         let subject = subject(OperationKind::Snapshot, &vm.id, None);
         let running = app.activities.begin(subject, Some(turn));
         let snapshot = running.with(take(&app, vm, &repositories, &wish, own))?;
@@ -214,12 +212,15 @@ pub(super) async fn delete_all(
 /// by those that are left of it. Blocks.
 pub(super) fn snapshots_of(app: &Shared, name: &str) -> Result<(String, Vec<Snapshot>), ApiError> {
     let (repositories, _) = app.files.look_at_repositories();
-    let inventory = app.files.inventory(&repositories);
-    let known = inventory.find(name).map(|vm| vm.id.clone());
+    let known = app
+        .files
+        .inventory(&repositories)
+        .find(name)
+        .map(|vm| vm.id.clone());
     let vm_id = known.clone().unwrap_or_else(|| name.to_owned());
     let snapshots = app.snapshots.all_in(&repositories, Some(&vm_id))?;
     if known.is_none() && snapshots.is_empty() {
-        return Err(vms::unknown(name, &inventory));
+        return Err(vms::unknown(name));
     }
     Ok((vm_id, snapshots))
 }

@@ -11,7 +11,7 @@ use super::extract::Ids;
 use super::present;
 use super::state::{Shared, in_turn};
 use crate::ovm::domains::Domains;
-use crate::ovm::inventory::{Inventory, Vm};
+use crate::ovm::inventory::Vm;
 use crate::ovm::repository::Repository;
 use crate::protocol;
 use crate::snapshots::Standing;
@@ -41,9 +41,7 @@ pub(super) async fn show(
     in_turn(app.snapshots.turn(), move |_| {
         let (repositories, _) = app.files.look_at_repositories();
         let inventory = app.files.inventory(&repositories);
-        let vm = inventory
-            .find(&name)
-            .ok_or_else(|| unknown(&name, &inventory))?;
+        let vm = inventory.find(&name).ok_or_else(|| unknown(&name))?;
         let snapshots = usable_snapshots(&app, &repositories, Some(&vm.id))?;
         Ok::<_, ApiError>(Json(describe(
             &app,
@@ -56,13 +54,8 @@ pub(super) async fn show(
     .await
 }
 
-/// 404 for a machine that no mounted repository has; 503 where one may have it that does not answer.
-pub(super) fn unknown(name: &str, inventory: &Inventory) -> ApiError {
-    if let Some(silence) = &inventory.silent {
-        return ApiError::Unavailable(format!(
-            "no virtual machine {name:?} in the repositories that answer, but {silence}"
-        ));
-    }
+/// 404 for a machine that no mounted repository has.
+pub(super) fn unknown(name: &str) -> ApiError {
     ApiError::NotFound(format!(
         "no virtual machine {name:?}, or no single one of that name, in the repositories that \
          are mounted on this node (GET /api/v1/node lists them)"

@@ -214,20 +214,6 @@ impl Catalog {
         })
     }
 
-    /// The ids of those that have a copy in a repository.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn ids_in(&self, repository: &str) -> Result<Vec<Uuid>, SnapshotError> {
-        self.with(|connection| {
-            connection
-                .prepare_cached("SELECT snapshot FROM copy WHERE repository = ?1")?
-                .query_map([repository], |row| row.get::<_, String>(0))?
-                .filter_map(|id| id.map(|id| Uuid::try_parse(&id).ok()).transpose())
-                .collect()
-        })
-    }
-
     /// Records what a copy says.
     ///
     /// # Errors

@@ -180,7 +180,7 @@ impl Snapshots {
         }
         self.index(&manifest, &repositories);
         drop(locks);
-        Ok(Snapshot::made(manifest, &self.visits))
+        Ok(Snapshot::made(manifest))
     }
 
     /// The snapshot that the same request has made before. Blocks.

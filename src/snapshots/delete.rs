@@ -256,7 +256,7 @@ mod tests {
         shelf.write_manifest(&manifest, &faults).unwrap();
 
         // Found while both were mounted; now one is not.
-        let snapshot = Snapshot::made(manifest.clone(), &std::sync::Arc::default());
+        let snapshot = Snapshot::made(manifest.clone());
         let error = finish(&snapshot, &faults).unwrap_err();
         assert!(
             matches!(error, SnapshotError::Unavailable { .. }),

@@ -13,10 +13,9 @@ use super::snapshot::Snapshot;
 impl Snapshots {
     /// Deletes those whose term is over, and gives their ids. One that cannot be deleted now is logged and
     /// tried again next time.
-    pub(super) fn expire_those(&self, snapshots: &[Snapshot], moved: &dyn Fn()) -> Vec<Uuid> {
+    pub(super) fn expire_those(&self, snapshots: &[Snapshot]) -> Vec<Uuid> {
         let mut expired = Vec::new();
         for snapshot in snapshots.iter().filter(|one| is_over(&one.manifest)) {
-            moved();
             match self.expire_one(snapshot) {
                 Ok(true) => expired.push(snapshot.id()),
                 Ok(false) => {}

@@ -1,6 +1,6 @@
 //! Finding snapshots: the catalog, held against what lies on the repositories.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use super::error::SnapshotError;
 use super::faults::Point;
 use super::shelf::{Entry, Shelf, Stamp};
 use super::snapshot::{Reach, Snapshot};
-use crate::ovm::repository::{Mount, Repository};
+use crate::ovm::repository::Repository;
 
 impl Snapshots {
     /// Brings the catalog up to date with every repository that is mounted. One that is not keeps
@@ -20,54 +20,22 @@ impl Snapshots {
     /// # Errors
     /// The catalog's own.
     pub fn refresh(&self, repositories: &[Repository]) -> Result<Vec<String>, SnapshotError> {
-        let warnings = self.bring_up_to_date(&mut repositories.to_vec())?;
-        Ok(self.tell(warnings))
-    }
-
-    /// Logs what is wrong with all repositories, and adds what is wrong with the catalog itself.
-    pub(super) fn tell(&self, mut warnings: Vec<String>) -> Vec<String> {
-        warnings.extend(self.catalog.trouble());
-        self.warning_log.tell(&warnings);
-        warnings
-    }
-
-    /// A repository that turns out not to answer is noted as such.
-    fn bring_up_to_date(
-        &self,
-        repositories: &mut [Repository],
-    ) -> Result<Vec<String>, SnapshotError> {
         let mut warnings = Vec::new();
         for repository in repositories {
-            if repository.status().is_some()
-                && !self.refresh_one(repository, &mut warnings, &|| {})?
-            {
-                repository.mount = Mount::silent(&repository.mount_point);
+            if repository.status().is_some() {
+                self.refresh_one(repository, &mut warnings)?;
             }
         }
+        warnings.extend(self.catalog.trouble());
+        self.warning_log.tell(&warnings);
         Ok(warnings)
     }
 
-    /// The same for one that is mounted, with a word at each step. False where it does not answer.
-    pub(super) fn refresh_one(
+    fn refresh_one(
         &self,
         repository: &Repository,
         warnings: &mut Vec<String>,
-        moved: &dyn Fn(),
-    ) -> Result<bool, SnapshotError> {
-        let Some(visit) = self.visits.begin(&repository.mount_point) else {
-            warnings.push(format!(
-                "the snapshots in repository {} are not known: {}",
-                repository.id,
-                Mount::silent(&repository.mount_point)
-                    .absence()
-                    .unwrap_or_default()
-            ));
-            return Ok(false);
-        };
-        let moved = || {
-            visit.moves_on();
-            moved();
-        };
+    ) -> Result<(), SnapshotError> {
         let shelf = Shelf::of(&repository.mount_point);
         // Known first, listed second: what is made in between is listed and not known, and so is
         // never taken for gone.
@@ -77,16 +45,15 @@ impl Snapshots {
             .into_iter()
             .map(|copy| (copy.manifest.id, copy))
             .collect();
-        let entries = match shelf.list(&moved) {
+        let entries = match shelf.entries() {
             Ok(entries) if repository.is_still_mounted() => entries,
-            Ok(_) => return Ok(true),
+            Ok(_) => return Ok(()),
             Err(error) => {
                 warnings.push(format!("{}: {error}", shelf.root().display()));
-                return Ok(true);
+                return Ok(());
             }
         };
         for entry in entries {
-            moved();
             let warning = match entry {
                 // With nothing but what is ours it is being made or removed.
                 Entry::Unfinished(id) => {
@@ -129,7 +96,7 @@ impl Snapshots {
             self.catalog.forget(id, &repository.id)?;
             self.faults.pass(Point::CatalogForgotten);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Reads one copy again if it is not the known one. Returns what is wrong with it.
@@ -203,10 +170,8 @@ impl Snapshots {
         repositories: &[Repository],
         vm_id: Option<&str>,
     ) -> Result<Vec<Snapshot>, SnapshotError> {
-        let mut repositories = repositories.to_vec();
-        let warnings = self.bring_up_to_date(&mut repositories)?;
-        self.tell(warnings);
-        self.indexed(&repositories, vm_id)
+        self.refresh(repositories)?;
+        self.indexed(repositories, vm_id)
     }
 
     /// What the catalog knew when it was last brought up to date.
@@ -218,7 +183,7 @@ impl Snapshots {
         repositories: &[Repository],
         vm_id: Option<&str>,
     ) -> Result<Vec<Snapshot>, SnapshotError> {
-        let reach = Reach::of(repositories, &self.visits);
+        let reach = Reach::of(repositories);
         let mut snapshots = Vec::new();
         for id in self.catalog.snapshots(vm_id)? {
             snapshots.extend(Snapshot::assemble(&self.catalog.copies(id)?, &reach));
@@ -244,8 +209,9 @@ impl Snapshots {
         let snapshot = match self.find_known(id)? {
             Some(snapshot) => snapshot,
             None => {
-                let mut repositories = self.repositories.repositories();
-                match self.look_for(id, &mut repositories)? {
+                let repositories = self.repositories.repositories();
+                self.refresh(&repositories)?;
+                match Snapshot::assemble(&self.catalog.copies(id)?, &Reach::of(&repositories)) {
                     Some(snapshot) => snapshot,
                     None => {
                         return Err(match self.adoption.waits(id, &repositories) {
@@ -268,34 +234,6 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// Looks where the catalog says that it lies; everywhere where that says nothing, or is not so.
-    fn look_for(
-        &self,
-        id: Uuid,
-        repositories: &mut [Repository],
-    ) -> Result<Option<Snapshot>, SnapshotError> {
-        let copies = self.catalog.copies(id)?;
-        let places = copies.iter().flat_map(|copy| &copy.manifest.repositories);
-        let places: HashSet<&str> = places
-            .map(|place| place.repository.as_str())
-            .chain(copies.iter().map(|copy| copy.repository.as_str()))
-            .collect();
-        repositories.sort_by_key(|one| !places.contains(one.id.as_str()));
-        let known = repositories.partition_point(|one| places.contains(one.id.as_str()));
-        let found = |seen: &[Repository]| -> Result<Option<Snapshot>, SnapshotError> {
-            let reach = Reach::of(seen, &self.visits);
-            Ok(Snapshot::assemble(&self.catalog.copies(id)?, &reach))
-        };
-        if known > 0 {
-            self.bring_up_to_date(&mut repositories[..known])?;
-            if let Some(snapshot) = found(repositories)? {
-                return Ok(Some(snapshot));
-            }
-        }
-        self.bring_up_to_date(&mut repositories[known..])?;
-        found(repositories)
-    }
-
     /// Sees that nothing of an unknown snapshot lies in the repositories that are mounted: a delete
     /// must not say that it is gone where it only cannot be read.
     ///
@@ -306,25 +244,20 @@ impl Snapshots {
         let Ok(id) = Uuid::try_parse(id) else {
             return Ok(());
         };
-        let mut repositories = self.repositories.repositories();
-        for repository in &mut repositories {
-            if repository.status().is_none() {
-                continue;
-            }
-            let Some(_visit) = self.visits.begin(&repository.mount_point) else {
-                repository.mount = Mount::silent(&repository.mount_point);
-                continue;
-            };
-            let directory = Shelf::of(&repository.mount_point).directory(id);
-            if directory.is_dir() {
-                return Err(SnapshotError::Unreadable { id, directory });
-            }
+        let repositories = self.repositories.repositories();
+        let left = repositories
+            .iter()
+            .filter(|repository| repository.status().is_some())
+            .map(|repository| Shelf::of(&repository.mount_point).directory(id))
+            .find(|directory| directory.is_dir());
+        match left {
+            None => hidden(id, &repositories).map_or(Ok(()), Err),
+            Some(directory) => Err(SnapshotError::Unreadable { id, directory }),
         }
-        hidden(id, &repositories).map_or(Ok(()), Err)
     }
 
     /// A snapshot straight from the catalog, if every copy is there and still the one that was
-    /// read. Costs a `stat` a copy; none where the storage is known to hang.
+    /// read. Costs a `stat` a copy.
     fn find_known(&self, id: Uuid) -> Result<Option<Snapshot>, SnapshotError> {
         let copies = self.catalog.copies(id)?;
         let Some(first) = copies.first() else {
@@ -332,14 +265,11 @@ impl Snapshots {
         };
         let current = copies.len() == first.manifest.repositories.len()
             && copies.iter().all(|copy| {
-                let Some(_visit) = self.visits.begin(&copy.mount_point) else {
-                    return false;
-                };
                 let shelf = Shelf::of(&copy.mount_point);
                 shelf.stamp(id).is_ok_and(|stamp| stamp == copy.stamp)
             });
         Ok(if current {
-            Snapshot::assemble(&copies, &Reach::of_copies(&copies, &self.visits))
+            Snapshot::assemble(&copies, &Reach::of_copies(&copies))
         } else {
             None
         })

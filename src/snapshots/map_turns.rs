@@ -7,18 +7,38 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::sys::file_system::{self, Kind};
 use crate::sys::uncached::UncachedFile;
 
 /// The turns of all file systems, by their device numbers.
 #[derive(Debug, Default)]
-pub struct MapTurns(Mutex<HashMap<u64, Arc<Mutex<()>>>>);
+pub struct MapTurns(Mutex<HashMap<u64, Arc<Queue>>>);
 
 /// Where a walk waits before it reads a page of maps.
 #[derive(Debug, Clone, Default)]
-pub struct MapTurn(Option<Arc<Mutex<()>>>);
+pub struct MapTurn(Option<Arc<Queue>>);
+
+/// Who came first reads first: a comparison that takes page after page must not keep others out, as it
+/// would with a mutex alone.
+#[derive(Debug, Default)]
+struct Queue {
+    numbers: Mutex<Numbers>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    /// For who comes next.
+    next: u64,
+    /// Whose turn it is.
+    called: u64,
+}
+
+/// It is the holder's turn until this is dropped.
+#[derive(Debug)]
+pub struct Held<'t>(&'t Queue);
 
 impl MapTurns {
     /// The turn of those that read maps of the file system that `file` lies on.
@@ -36,31 +56,71 @@ impl MapTurns {
 }
 
 impl MapTurn {
-    /// Waits until nobody else reads; others wait until the answer is dropped.
-    pub fn take(&self) -> Option<MutexGuard<'_, ()>> {
-        let turn = self.0.as_ref()?;
-        Some(turn.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Waits until all who came before have read; others wait until the answer is dropped.
+    pub fn take(&self) -> Option<Held<'_>> {
+        let queue = self.0.as_deref()?;
+        let mut numbers = queue.lock();
+        let own = numbers.next;
+        numbers.next += 1;
+        while numbers.called != own {
+            numbers = queue
+                .changed
+                .wait(numbers)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(Held(queue))
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.lock().called += 1;
+        self.0.changed.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::thread;
 
     use super::*;
 
     #[test]
-    fn readers_of_one_file_system_take_turns() {
+    fn readers_of_one_file_system_read_in_the_order_in_which_they_came() {
         let turns = MapTurns::default();
         let mine = turns.on(1);
         let held = mine.take();
         assert!(held.is_some());
-        let same = turns.on(1);
-        assert!(same.0.as_ref().is_some_and(|turn| turn.try_lock().is_err()));
         drop(turns.on(2).take());
-        let waiting = thread::spawn(move || same.take().is_some());
+        let (says, heard) = mpsc::channel();
+        let queue = mine.0.clone().unwrap();
+        let waiting: Vec<_> = (0..5)
+            .map(|number| {
+                let (turn, says) = (turns.on(1), says.clone());
+                let waiting = thread::spawn(move || {
+                    let _held = turn.take();
+                    says.send(number).unwrap();
+                });
+                // It has its number before the next one comes.
+                while queue.lock().next < number + 2 {
+                    thread::yield_now();
+                }
+                waiting
+            })
+            .collect();
+        assert!(heard.try_recv().is_err(), "somebody did not wait");
         drop(held);
-        assert!(waiting.join().unwrap());
+        for one in waiting {
+            one.join().unwrap();
+        }
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     }
 
     #[test]

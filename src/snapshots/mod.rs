@@ -28,7 +28,6 @@ mod moment;
 mod naming;
 mod probe;
 mod recover;
-mod round;
 mod seal;
 mod shelf;
 mod snapshot;
@@ -57,7 +56,6 @@ pub use error::SnapshotError;
 pub use naming::disk_names;
 pub use probe::{Ability, try_a_clone};
 pub use recover::{Plot, Recovered};
-pub use round::Round;
 pub use snapshot::{Snapshot, Standing};
 pub use stall::Stalls;
 pub use subject::{DiskVerdict, Need, Obstacle};
@@ -72,7 +70,6 @@ use crate::config::{self, Current};
 use crate::guard::Guards;
 use crate::ovm::domains::Toolstack;
 use crate::ovm::repository::{Repository, RepositorySource};
-use crate::ovm::visits::Visits;
 use crate::ovm::warning_log::WarningLog;
 use adopt::Adoption;
 use catalog::Catalog;
@@ -85,7 +82,6 @@ use probe::CloneProbe;
 #[derive(Debug)]
 pub struct Snapshots {
     repositories: Arc<dyn RepositorySource>,
-    visits: Arc<Visits>,
     catalog: Catalog,
     probe: CloneProbe,
     locks: VmLocks,
@@ -113,7 +109,6 @@ impl Snapshots {
     ) -> Result<Snapshots, SnapshotError> {
         Ok(Snapshots {
             repositories,
-            visits: Arc::default(),
             catalog: Catalog::open(db_file)?,
             probe: CloneProbe::default(),
             locks: VmLocks::default(),
@@ -127,13 +122,6 @@ impl Snapshots {
             adoption: Adoption::beside(db_file),
             tending: Arc::default(),
         })
-    }
-
-    /// With the visits to repositories that others make too: what hangs for one is known to all.
-    #[must_use]
-    pub fn with_visits(self, visits: &Arc<Visits>) -> Snapshots {
-        let visits = visits.clone();
-        Snapshots { visits, ..self }
     }
 
     /// With the toolstack that pauses machines; without one, none is paused.

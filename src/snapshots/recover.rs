@@ -1,5 +1,6 @@
 //! What a crash left is put right: at start, and again from time to time.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -44,38 +45,52 @@ pub struct Plot {
     pub ids: Vec<String>,
     /// Where it is only one.
     repository: Option<Repository>,
-    pub(super) snapshots: Vec<Snapshot>,
-}
-
-impl Plot {
-    /// What lies on this repository alone.
-    pub(super) fn of(repository: &Repository) -> Plot {
-        Plot {
-            repository: Some(repository.clone()),
-            ..Plot::over(vec![repository.id.clone()])
-        }
-    }
-
-    /// What lies on all of these.
-    pub(super) fn over(ids: Vec<String>) -> Plot {
-        Plot {
-            ids,
-            repository: None,
-            snapshots: Vec::new(),
-        }
-    }
+    snapshots: Vec<Snapshot>,
 }
 
 impl Snapshots {
+    /// Looks for all that there is to recover, in pieces that hang for themselves.
+    ///
+    /// # Errors
+    /// The catalog's own.
+    pub fn plots(&self) -> Result<Vec<Plot>, SnapshotError> {
+        let repositories = self.repositories.repositories();
+        let found = self.all_in(&repositories, None)?;
+        let mut plots: BTreeMap<Vec<String>, Plot> = BTreeMap::new();
+        let plot = |ids: &Vec<String>, repository: Option<Repository>| Plot {
+            ids: ids.clone(),
+            repository,
+            snapshots: Vec::new(),
+        };
+        for repository in repositories {
+            if repository.status().is_some() {
+                let ids = vec![repository.id.clone()];
+                plots.insert(ids.clone(), plot(&ids, Some(repository)));
+            }
+        }
+        for snapshot in found {
+            let ids: Vec<String> = snapshot.shelves().into_iter().map(|(id, _)| id).collect();
+            // Out of reach as a whole.
+            if ids.is_empty() {
+                continue;
+            }
+            let of_these = plots.entry(ids.clone());
+            of_these
+                .or_insert_with(|| plot(&ids, None))
+                .snapshots
+                .push(snapshot);
+        }
+        Ok(plots.into_values().collect())
+    }
+
     /// Undoes half-made snapshots, finishes half-deleted ones, and mends what an interrupted change
     /// has left of manifests. One that has a part on a
     /// repository that is not mounted waits; what somebody is working on holds a lock and is left
-    /// alone. What a file system refuses is logged and tried again next time. `moved` hears of each step.
+    /// alone. What a file system refuses is logged and tried again next time.
     #[must_use]
-    pub fn tend(&self, plot: &Plot, moved: &dyn Fn()) -> Recovered {
+    pub fn tend(&self, plot: &Plot) -> Recovered {
         let mut recovered = Recovered::default();
         for snapshot in &plot.snapshots {
-            moved();
             let (list, done) = match snapshot.standing {
                 Standing::Creating => (&mut recovered.undone, self.finish_left(snapshot)),
                 Standing::Deleting => (&mut recovered.finished, self.finish_left(snapshot)),
@@ -89,35 +104,31 @@ impl Snapshots {
             }
         }
         if let Some(repository) = &plot.repository {
-            clear_all(repository, &mut recovered, &self.faults, moved);
+            clear_all(repository, &mut recovered, &self.faults);
         }
         recovered
     }
 
-    /// A whole round, one piece after the other.
+    /// The same for all plots, one after the other.
     ///
     /// # Errors
     /// The catalog's own.
     pub fn recover(&self) -> Result<Recovered, SnapshotError> {
         let mut recovered = Recovered::default();
-        let round = self.round();
-        for repository in round.mounted() {
-            for plot in self.look(&round, repository, &|| {})? {
-                let more = self.tend(&plot, &|| {});
-                recovered.undone.extend(more.undone);
-                recovered.finished.extend(more.finished);
-                recovered.cleared.extend(more.cleared);
-                recovered.mended.extend(more.mended);
-            }
+        for plot in self.plots()? {
+            let more = self.tend(&plot);
+            recovered.undone.extend(more.undone);
+            recovered.finished.extend(more.finished);
+            recovered.cleared.extend(more.cleared);
+            recovered.mended.extend(more.mended);
         }
-        self.tell_of(&round);
         Ok(recovered)
     }
 
     /// Deletes those snapshots of a plot whose term is over, and gives their ids.
     #[must_use]
-    pub fn expire_in(&self, plot: &Plot, moved: &dyn Fn()) -> Vec<Uuid> {
-        self.expire_those(&plot.snapshots, moved)
+    pub fn expire_in(&self, plot: &Plot) -> Vec<Uuid> {
+        self.expire_those(&plot.snapshots)
     }
 
     /// Removes scratch files that trial clones of an earlier run have left on a plot. Only at start: a
@@ -230,14 +241,9 @@ fn try_locks(snapshot: &Snapshot) -> Result<Option<Vec<Flock>>, SnapshotError> {
 
 /// Clears every directory without a name of its own; one that cannot be cleared does not keep the
 /// others.
-fn clear_all(
-    repository: &Repository,
-    recovered: &mut Recovered,
-    faults: &Faults,
-    moved: &dyn Fn(),
-) {
+fn clear_all(repository: &Repository, recovered: &mut Recovered, faults: &Faults) {
     let shelf = Shelf::of(&repository.mount_point);
-    let entries = shelf.list(moved).unwrap_or_else(|error| {
+    let entries = shelf.entries().unwrap_or_else(|error| {
         tracing::warn!("recovery in {}: {error}", shelf.root().display());
         Vec::new()
     });
@@ -245,7 +251,6 @@ fn clear_all(
         let Entry::Unfinished(id) = entry else {
             continue;
         };
-        moved();
         match clear(&repository.id, &shelf, id, faults) {
             Ok(true) => recovered.cleared.push(id),
             Ok(false) => {}

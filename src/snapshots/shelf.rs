@@ -125,21 +125,12 @@ impl Shelf {
     /// # Errors
     /// The file system's. A shelf that was never made is empty.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
-        self.list(&|| {})
-    }
-
-    /// The same, with a word at each step.
-    ///
-    /// # Errors
-    /// As [`Shelf::entries`].
-    pub fn list(&self, moved: &dyn Fn()) -> io::Result<Vec<Entry>> {
         let listing = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
         let mut entries = Vec::new();
         for item in listing {
-            moved();
             let item = item?;
             let name = item.file_name();
             let name = name.to_str().unwrap_or_default();

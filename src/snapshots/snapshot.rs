@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -12,66 +11,41 @@ use super::error::SnapshotError;
 use super::manifest::{Disk, Manifest, Place, State};
 use super::seal;
 use super::shelf::Shelf;
-use crate::ovm::repository::{Mount, Repository};
-use crate::ovm::visits::Visits;
+use crate::ovm::repository::Repository;
 use crate::sys::uncached::UncachedFile;
 
 /// The repositories that are mounted here, by id, with their mount points.
 #[derive(Debug, Default)]
-pub(super) struct Reach {
-    mounted: HashMap<String, PathBuf>,
-    /// Those that do not answer: by id, and why.
-    silent: HashMap<String, String>,
-    visits: Arc<Visits>,
-}
+pub(super) struct Reach(HashMap<String, PathBuf>);
 
 impl Reach {
     /// What of `repositories` is mounted.
-    pub(super) fn of(repositories: &[Repository], visits: &Arc<Visits>) -> Reach {
-        Reach {
-            mounted: repositories
+    pub(super) fn of(repositories: &[Repository]) -> Reach {
+        Reach(
+            repositories
                 .iter()
                 .filter(|repository| repository.status().is_some())
                 .map(|repository| (repository.id.clone(), repository.mount_point.clone()))
                 .collect(),
-            silent: repositories
-                .iter()
-                .filter_map(|one| Some((one.id.clone(), one.silence()?.to_owned())))
-                .collect(),
-            visits: visits.clone(),
-        }
+        )
     }
 
     /// Where copies have just been seen, their repositories are mounted.
-    pub(super) fn of_copies(copies: &[Copy], visits: &Arc<Visits>) -> Reach {
-        Reach {
-            mounted: copies
+    pub(super) fn of_copies(copies: &[Copy]) -> Reach {
+        Reach(
+            copies
                 .iter()
                 .map(|copy| (copy.repository.clone(), copy.mount_point.clone()))
                 .collect(),
-            silent: HashMap::new(),
-            visits: visits.clone(),
-        }
+        )
     }
 
     fn has(&self, repository: &str) -> bool {
-        self.mounted.contains_key(repository)
-    }
-
-    /// Why a snapshot cannot be used that has a part there: none where that is mounted.
-    fn obstacle(&self, place: &Place) -> Option<String> {
-        let (id, mount_point) = (&place.repository, place.mount_point.display());
-        match self.silent.get(id) {
-            _ if self.has(id) => None,
-            Some(silence) => Some(format!("repository {id} holds a part of it, and {silence}")),
-            None => Some(format!(
-                "repository {id} ({mount_point}) holds a part of it and is not mounted here"
-            )),
-        }
+        self.0.contains_key(repository)
     }
 
     fn holds(&self, copy: &Copy) -> bool {
-        self.mounted.get(&copy.repository) == Some(&copy.mount_point)
+        self.0.get(&copy.repository) == Some(&copy.mount_point)
     }
 }
 
@@ -85,12 +59,10 @@ pub struct Snapshot {
     /// Repository id and mount point of each place of it that is mounted here, by id; whether or
     /// not its copy is there.
     here: Vec<(String, PathBuf)>,
-    /// Why a part of it is out of reach.
-    out_of_reach: Option<String>,
+    /// Repositories that are not mounted here.
+    out_of_reach: Vec<Place>,
     /// Whether the copies that are here say different things.
     divided: bool,
-    /// Who is at work in its repositories.
-    visits: Arc<Visits>,
 }
 
 /// Whether a snapshot can be used now.
@@ -114,15 +86,19 @@ impl Snapshot {
         let mut here: Vec<&Copy> = copies.iter().filter(|copy| reach.holds(copy)).collect();
         here.sort_by(|one, other| one.repository.cmp(&other.repository));
         let manifest = here.first().copied().or(copies.first())?.manifest.clone();
-        let mut places = manifest.repositories.iter();
-        let out_of_reach = places.find_map(|place| reach.obstacle(place));
-        let standing = standing(&manifest, &here, out_of_reach.as_deref());
+        let out_of_reach: Vec<Place> = manifest
+            .repositories
+            .iter()
+            .filter(|place| !reach.has(&place.repository))
+            .cloned()
+            .collect();
+        let standing = standing(&manifest, &here, &out_of_reach);
         let divided = here.iter().any(|copy| copy.manifest != manifest);
         let mut here: Vec<(String, PathBuf)> = manifest
             .repositories
             .iter()
             .filter_map(|place| {
-                let mount_point = reach.mounted.get(&place.repository)?;
+                let mount_point = reach.0.get(&place.repository)?;
                 Some((place.repository.clone(), mount_point.clone()))
             })
             .collect();
@@ -134,12 +110,11 @@ impl Snapshot {
             standing,
             out_of_reach,
             divided,
-            visits: reach.visits.clone(),
         })
     }
 
     /// A snapshot that has just been made ready in every place that its manifest names.
-    pub(super) fn made(manifest: Manifest, visits: &Arc<Visits>) -> Snapshot {
+    pub(super) fn made(manifest: Manifest) -> Snapshot {
         Snapshot {
             here: manifest
                 .repositories
@@ -147,9 +122,8 @@ impl Snapshot {
                 .map(|place| (place.repository.clone(), place.mount_point.clone()))
                 .collect(),
             standing: Standing::Ready,
-            out_of_reach: None,
+            out_of_reach: Vec::new(),
             divided: false,
-            visits: visits.clone(),
             manifest,
         }
     }
@@ -202,11 +176,11 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Unavailable`], naming one that is not.
     pub(super) fn within_reach(&self) -> Result<(), SnapshotError> {
-        match &self.out_of_reach {
+        match self.out_of_reach.first() {
             None => Ok(()),
-            Some(reason) => Err(SnapshotError::Unavailable {
+            Some(place) => Err(SnapshotError::Unavailable {
                 id: self.id(),
-                reason: reason.clone(),
+                reason: not_mounted(place),
             }),
         }
     }
@@ -256,8 +230,7 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Changed`] where it is another file or was written to,
     /// [`SnapshotError::Unknown`] where the whole snapshot has been deleted meanwhile,
-    /// [`SnapshotError::Unavailable`] where its repository was unmounted, or does not answer; the file
-    /// system's.
+    /// [`SnapshotError::Unavailable`] where its repository was unmounted; the file system's.
     pub fn open(&self, disk: &Disk) -> Result<UncachedFile, SnapshotError> {
         let changed = |reason: String| SnapshotError::Changed {
             id: self.id(),
@@ -266,13 +239,6 @@ impl Snapshot {
         };
         let (Some(path), Some(sealed)) = (self.path(disk), &disk.identity) else {
             return Err(changed("it was never sealed".to_owned()));
-        };
-        let place = self.mount_point(disk).unwrap_or_default();
-        let Some(_visit) = self.visits.begin(&place) else {
-            return Err(SnapshotError::Unavailable {
-                id: self.id(),
-                reason: Mount::silent(&place).absence().unwrap_or_default().into(),
-            });
         };
         let file = match UncachedFile::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -322,7 +288,7 @@ impl Snapshot {
     }
 }
 
-fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: Option<&str>) -> Standing {
+fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: &[Place]) -> Standing {
     let says = |state| here.iter().any(|copy| copy.manifest.state == state);
     let missing = manifest
         .repositories
@@ -332,8 +298,8 @@ fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: Option<&str>) -> 
         Standing::Deleting
     } else if says(State::Creating) {
         Standing::Creating
-    } else if let Some(reason) = out_of_reach {
-        Standing::Waiting(reason.to_owned())
+    } else if let Some(place) = out_of_reach.first() {
+        Standing::Waiting(not_mounted(place))
     } else if let Some(place) = missing {
         Standing::Broken(format!(
             "the part of it in repository {} ({}) was removed by hand",
@@ -343,4 +309,12 @@ fn standing(manifest: &Manifest, here: &[&Copy], out_of_reach: Option<&str>) -> 
     } else {
         Standing::Ready
     }
+}
+
+fn not_mounted(place: &Place) -> String {
+    format!(
+        "repository {} ({}) holds a part of it and is not mounted here",
+        place.repository,
+        place.mount_point.display()
+    )
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -37,7 +36,7 @@ impl Survey {
                 copies.entry(copy.manifest.id).or_default().push(copy);
             }
         }
-        let reach = Reach::of(repositories, &Arc::default());
+        let reach = Reach::of(repositories);
         let whole = copies
             .values()
             .filter_map(|copies| Snapshot::assemble(copies, &reach));

@@ -21,11 +21,11 @@ use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
+use super::Snapshots;
 use super::error::SnapshotError;
 use super::former::{FormerDatabases, Word};
 use super::shelf::Shelf;
 use super::subject::Obstacle;
-use super::{Round, Snapshots};
 use crate::ovm::inventory::Inventory;
 use crate::ovm::repository::Repository;
 use folder::Folder;
@@ -126,20 +126,17 @@ impl Adoption {
 }
 
 impl Snapshots {
-    /// Adopts every folder whose owner is beyond doubt, and gives the ids of what it adopted: where
-    /// recovery could look, with a word at each step. The inventory of the node is asked for only if
-    /// there is such a folder at all. Blocks.
+    /// Adopts every folder whose owner is beyond doubt, and gives the ids of what it adopted. The
+    /// inventory of the node is asked for only if there is such a folder at all. Blocks.
     ///
     /// # Errors
     /// The catalog's own. What keeps one folder from being adopted is its reason in
     /// [`Snapshots::unmatched`], and does not keep the others.
     pub fn adopt(
         &self,
-        round: &Round,
         inventory: impl FnOnce(&[Repository]) -> Inventory,
-        moved: &dyn Fn(),
     ) -> Result<Vec<Uuid>, SnapshotError> {
-        let repositories = round.seen();
+        let repositories = self.repositories.repositories();
         let mut reasons = HashMap::new();
         let mut adopted = Vec::new();
         let found = folder::find(&repositories);
@@ -159,7 +156,6 @@ impl Snapshots {
                 _ => (None, found.id),
             });
             for (verdict, found) in judged {
-                moved();
                 let passing = |hindrance: Hindrance| Obstacle {
                     reason: hindrance.to_string(),
                     passing: true,

@@ -2,7 +2,6 @@
 
 mod clients;
 mod hang;
-mod held;
 mod nodes;
 mod page_cache;
 
