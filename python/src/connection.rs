@@ -202,6 +202,7 @@ impl Connection {
         })
     }
 
+    /// Fewer bytes where the disk ends before.
     fn read<'py>(
         &self,
         py: Python<'py>,
@@ -213,9 +214,7 @@ impl Connection {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let at = Place::new(vm, snapshot, disk)?;
         let bytes = self.ask(py, async move |client| {
-            let response = client
-                .read(&at.vm, at.snapshot, &at.disk, offset, length)
-                .await?;
+            let response = client.read_up_to(&at.disk(), offset, length).await?;
             Ok(response.bytes().await?)
         })?;
         Ok(PyBytes::new(py, &bytes))
@@ -233,9 +232,7 @@ impl Connection {
     ) -> PyResult<Download> {
         let at = Place::new(vm, snapshot, disk)?;
         let response = self.ask(py, async move |client| {
-            client
-                .read(&at.vm, at.snapshot, &at.disk, offset, length)
-                .await
+            client.read_up_to(&at.disk(), offset, length).await
         })?;
         Ok(Download::new(response, self.threads.clone()))
     }

@@ -5,10 +5,18 @@ import hashlib
 import inspect
 import os
 import subprocess
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import requests
-from coriolis_ovm_exporter import Client, HTTPError, ProtocolError, TransportError
+from coriolis_ovm_exporter import (
+    Client,
+    HTTPError,
+    HttpsWriter,
+    ProtocolError,
+    TransportError,
+)
 
 ABSENT = "11111111-2222-4333-8444-555555555555"
 
@@ -129,6 +137,62 @@ def test_a_chunk_can_be_streamed(client, machine):
     assert client.download_chunk(*place) == expected
 
 
+def test_the_end_of_a_disk_is_handed_on(client, machine):
+    created = client.create_snapshot(machine.id)
+    name, path = next(iter(machine.disks.items()))
+    place = (machine.id, created["id"], name)
+    size = path.stat().st_size
+    tail = path.read_bytes()[-10:]
+    assert client.download_chunk(*place, size - 10, 4096) == tail
+    with client.download_chunk(*place, size - 10, 4096, stream=True) as answer:
+        assert answer.headers["Content-Length"] == "10"
+        assert answer.content == tail
+    with pytest.raises(HTTPError) as caught:
+        client.download_chunk(*place, size, 1)
+    assert caught.value.status_code == 416
+
+
+def test_a_stream_that_was_closed_does_not_look_complete(client, machine):
+    created = client.create_snapshot(machine.id)
+    name, path = next(iter(machine.disks.items()))
+    place = (machine.id, created["id"], name)
+    delta = client.delta(*place)
+    next(delta)
+    delta.close()
+    with pytest.raises(ValueError, match="not all of it"):
+        list(delta)
+    with client.download_chunk(*place, 0, 3 << 20, stream=True) as download:
+        pass
+    with pytest.raises(ValueError, match="not all of it"):
+        download.content  # noqa: B018
+    with pytest.raises(ValueError, match="not all of it"):
+        list(download.iter_content(4096))
+    # One that has ended stays so.
+    with client.delta(*place) as delta:
+        assert list(delta)
+    assert list(delta) == []
+
+
+def test_content_is_kept_and_nothing_of_it_is_lost(client, machine):
+    created = client.create_snapshot(machine.id)
+    name, path = next(iter(machine.disks.items()))
+    place = (machine.id, created["id"], name, 0, 100_003)
+    expected = path.read_bytes()[:100_003]
+    answer = client.download_chunk(*place, stream=True)
+    assert answer.content == expected == answer.content
+    assert b"".join(answer.iter_content(7)) == expected == b"".join(answer.iter_content(None))
+    answer = client.download_chunk(*place, stream=True)
+    assert next(answer.iter_content(10)) == expected[:10]
+    assert answer.content == expected[10:]
+    answer = client.download_chunk(*place, stream=True)
+    assert b"".join(answer.iter_content(4096)) == expected
+    with pytest.raises(RuntimeError, match="iter_content"):
+        answer.content  # noqa: B018
+    for size, kind in ((-1, ValueError), (0, ValueError), ("1", TypeError), (True, TypeError)):
+        with pytest.raises(kind, match="chunk_size"):
+            client.download_chunk(*place, stream=True).iter_content(size)
+
+
 def test_ranges_and_a_delta_say_the_same_and_make_the_disk(client, machine):
     first = client.create_snapshot(machine.id)
     before = {name: path.read_bytes() for name, path in machine.disks.items()}
@@ -232,3 +296,138 @@ def test_errno_is_there_for_what_derives_from_oserror(client, machine):
     with pytest.raises(OSError) as caught:
         client.get_vm("absent")
     assert caught.value.errno is None or caught.value.errno in errno.errorcode
+
+
+class Bytes:
+    """A path of another kind than text."""
+
+    def __fspath__(self):
+        return b"/absent.pem"
+
+
+def test_a_number_is_no_path(node, tmp_path):
+    """It would be taken for a file that is open, and closed."""
+    read, write = os.pipe()
+    pem = Path(node.authority).read_bytes()
+    try:
+        for number in (read, write, 0, 1):
+            with pytest.raises(TypeError, match="^verify is .*path"):
+                Client(node.endpoint, "token", verify=number)
+            with pytest.raises(TypeError, match="^verify is .*path"):
+                Client.login(node.endpoint, node.username, node.password, verify=number)
+            for name in ("authority", "certificate", "key"):
+                keys = {"authority": pem, "certificate": pem, "key": pem, name: number}
+                with pytest.raises(TypeError, match=f"^{name} is .*path"):
+                    HttpsWriter("https://worker", "/dev/vdb", **keys)
+        os.fstat(read), os.fstat(write), os.fstat(0), os.fstat(1)
+    finally:
+        os.close(read)
+        os.close(write)
+    for path in (b"/absent.pem", Bytes()):
+        with pytest.raises(TypeError, match="^verify is .*str"):
+            Client(node.endpoint, "token", verify=path)
+    for content in (b"", b"nothing", b"-----BEGIN CERTIFICATE-----\nx\n"):
+        (tmp_path / "ca.pem").write_bytes(content)
+        with pytest.raises(ValueError, match="PEM|certificate"):
+            Client(node.endpoint, "token", verify=tmp_path / "ca.pem")
+    with pytest.raises(ValueError, match="^endpoint is empty"):
+        Client("", "token")
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        ("download_chunk", {"offset": -1}),
+        ("download_chunk", {"offset": 1 << 64}),
+        ("download_chunk", {"offset": None}),
+        ("download_chunk", {"offset": 0.0}),
+        ("download_chunk", {"length": 0}),
+        ("download_chunk", {"length": 1 << 70}),
+        ("ranges", {"offset": None}),
+        ("ranges", {"offset": -1}),
+        ("ranges", {"full_without_base": "no"}),
+        ("delta", {"offset": "0"}),
+        ("delta", {"end": -1}),
+        ("delta", {"end": 1 << 64}),
+        ("digests", {"block": -1}),
+        ("digests", {"block": 1.5}),
+    ],
+)
+def test_where_in_a_disk_is_said_in_bytes(client, call, given):
+    """And what is not is refused by the call, with the argument's name."""
+    [(name, value)] = given.items()
+    place = {"vmID": "vm", "snapID": ABSENT, "diskID": "disk"}
+    if call == "download_chunk":
+        place.update(offset=0, length=1)
+    kind = ValueError if isinstance(value, int) else TypeError
+    with pytest.raises(kind, match=f"^{name} is "):
+        getattr(client, call)(**{**place, **given})
+
+
+@pytest.mark.parametrize("id", ["", ".", "..", "a\0b", "\ud800", None, 5])
+def test_an_id_leads_to_nothing_else(client, id):
+    kind = ValueError if isinstance(id, str) else TypeError
+    for name in (
+        "get_vm",
+        "get_snapshots",
+        "create_snapshot",
+        "delete_all_snapshots",
+    ):
+        with pytest.raises(kind, match="^vmID is "):
+            getattr(client, name)(id)
+    for name in ("get_snapshot", "delete_snapshot", "change_snapshot"):
+        with pytest.raises(kind, match="^vmID is "):
+            getattr(client, name)(id, ABSENT)
+    with pytest.raises(kind, match="^diskID is "):
+        client.get_disk_size("vm", ABSENT, id)
+    with pytest.raises(kind, match="^vm is "):
+        client.replicate(id, "/absent", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("streams", None, TypeError),
+        ("streams", 0, ValueError),
+        ("streams", 65, ValueError),
+        ("streams", True, TypeError),
+        ("parallel_disks", 0, ValueError),
+        ("parallel_disks", 10**6, ValueError),
+        ("patience", float("nan"), ValueError),
+        ("patience", float("inf"), ValueError),
+        ("patience", -1, ValueError),
+        ("patience", "1", TypeError),
+        ("expires_in", float("nan"), TypeError),
+        ("expires_in", 0, ValueError),
+        ("expires_in", timedelta(seconds=-5), ValueError),
+        ("label", "\ud800", ValueError),
+        ("label", 5, TypeError),
+        ("consistency", "freeze", ValueError),
+        ("refine", None, TypeError),
+        ("refine", "all", ValueError),
+        ("compression", "gzip", ValueError),
+        ("verify", 1, TypeError),
+        ("overwrite", None, TypeError),
+        ("catch_up", "false", TypeError),
+        ("nodes", ["x"], TypeError),
+        ("nodes", None, TypeError),
+        ("disks", "0004fb0000120000.img", TypeError),
+        ("disks", [5], TypeError),
+        ("disks", 5, TypeError),
+    ],
+)
+def test_what_an_option_cannot_be_is_said_with_its_name(client, machine, replica, name, value, kind):
+    with pytest.raises(kind, match=rf"^{name}(\[0\])? is ") as caught:
+        client.replicate(machine.id, replica, {}, **{name: value})
+    assert not isinstance(caught.value, OverflowError)
+    assert client.get_snapshots(machine.id) == []
+    assert list(replica.iterdir()) == []
+
+
+def test_what_a_snapshot_cannot_be_given_is_said_with_its_name(client):
+    for given in ({"label": "\ud800"}, {"expires_in": -1}, {"disks": "disk"}, {"consistency": "x"}):
+        [name] = given
+        with pytest.raises((TypeError, ValueError), match=f"^{name} is "):
+            client.create_snapshot("vm", **given)
+    with pytest.raises(TypeError, match="^colour cannot be changed"):
+        client.change_snapshot("vm", ABSENT, colour="red")

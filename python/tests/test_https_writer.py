@@ -315,6 +315,13 @@ def test_a_clients_replica_on_a_worker(worker, client, machine, tmp_path):
         ({"key": b"nothing"}, "our key"),
         ({"packing": "xz"}, "auto, always, never"),
         ({"patience": -1.0}, "negative"),
+        ({"patience": float("nan")}, "^patience is nan"),
+        ({"in_flight": 0}, "^in_flight is 0"),
+        ({"in_flight": 65}, "^in_flight is 65"),
+        ({"chunk": 1}, "^chunk is 1"),
+        ({"chunk": 1 << 40}, "^chunk is "),
+        ({"device": ""}, "^device is empty"),
+        ({"device": "/dev/vdb\0"}, "^device is .*NUL"),
     ],
 )
 def test_what_cannot_be_used_is_said_at_once(worker, change, said):

@@ -1,6 +1,6 @@
 //! Every call of the interface.
 
-use reqwest::header::RANGE;
+use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use uuid::Uuid;
 
@@ -217,22 +217,46 @@ impl Client {
         offset: u64,
         length: u64,
     ) -> Result<Response, ClientError> {
+        let place = DiskOf { vm, snapshot, disk };
+        let response = self.read_range(&place, offset, length).await?;
+        if is_partial(&response) && response.content_length() == Some(length) {
+            return Ok(response);
+        }
+        Err(short(disk, offset, length))
+    }
+
+    /// The same, with fewer bytes where the disk ends before.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; 416 where the disk ends before `offset`.
+    pub async fn read_up_to(
+        &self,
+        disk: &DiskOf<'_>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Response, ClientError> {
+        let response = self.read_range(disk, offset, length).await?;
+        let comes = response.content_length();
+        let is_right = comes == Some(length)
+            || comes.is_some_and(|comes| comes < length && is_tail(&response, offset, comes));
+        if is_partial(&response) && is_right {
+            return Ok(response);
+        }
+        Err(short(disk.disk, offset, length))
+    }
+
+    async fn read_range(
+        &self,
+        disk: &DiskOf<'_>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Response, ClientError> {
         let last = offset.saturating_add(length.saturating_sub(1));
         let request = self
             .session
-            .request(Method::GET, &disk_path(&DiskOf { vm, snapshot, disk }))
+            .request(Method::GET, &disk_path(disk))
             .header(RANGE, format!("bytes={offset}-{last}"));
-        let response = self.session.send(request).await?;
-        if response.status() != StatusCode::PARTIAL_CONTENT
-            || response.content_length() != Some(length)
-        {
-            return Err(ClientError::Short {
-                disk: disk.to_owned(),
-                offset,
-                length,
-            });
-        }
-        Ok(response)
+        self.session.send(request).await
     }
 
     /// A page of what a replica must write, from offset `from` on; at most `limit` ranges, the
@@ -357,5 +381,27 @@ impl Client {
     ) -> Result<T, ClientError> {
         let request = self.session.request(Method::GET, path);
         self.session.call(LOOK, largest, request).await
+    }
+}
+
+fn is_partial(response: &Response) -> bool {
+    response.status() == StatusCode::PARTIAL_CONTENT
+}
+
+/// Whether an answer is said to be a disk's last `length` bytes, from `offset` on.
+fn is_tail(response: &Response, offset: u64, length: u64) -> bool {
+    let size = offset.saturating_add(length);
+    let last = size.saturating_sub(1);
+    response
+        .headers()
+        .get(CONTENT_RANGE)
+        .is_some_and(|told| told == format!("bytes {offset}-{last}/{size}").as_str())
+}
+
+fn short(disk: &str, offset: u64, length: u64) -> ClientError {
+    ClientError::Short {
+        disk: disk.to_owned(),
+        offset,
+        length,
     }
 }

@@ -7,6 +7,7 @@ from typing import (
     Any,
     Callable,
     Collection,
+    Iterable,
     Iterator,
     List,
     Literal,
@@ -19,7 +20,7 @@ from typing import (
     overload,
 )
 
-from . import _native
+from . import _native, arguments
 from .errors import HTTPError
 from .shapes import Json, Outcome, Range
 from .state import State, store_of
@@ -35,6 +36,10 @@ Verify = Union[bool, str, "os.PathLike[str]", None]
 Writers = Union[str, "os.PathLike[str]", Mapping[str, Writer], Callable[[Json], Optional[Writer]]]
 
 
+#: Of streams and disks: the engine makes no more of it.
+_MOST_AT_A_TIME = 64
+
+
 class Client:
     """A client that has logged in.
 
@@ -43,7 +48,11 @@ class Client:
 
     def __init__(self, endpoint: str, token: str, verify: Verify = None) -> None:
         """With a token from elsewhere, which is not renewed when it expires."""
-        self._connection = _native.Connection.with_token(endpoint, token, *_trust(verify))
+        self._connection = _native.Connection.with_token(
+            arguments.some_text("endpoint", endpoint),
+            arguments.text("token", token),
+            *_trust(verify),
+        )
 
     @classmethod
     def login(cls, endpoint: str, username: str, password: str, verify: Verify = None) -> "Client":
@@ -52,7 +61,12 @@ class Client:
         Raises ``HTTPError`` with 401 for bad credentials, ``ValueError`` for an answer without token.
         """
         client = cls.__new__(cls)
-        client._connection = _native.Connection.login(endpoint, username, password, *_trust(verify))
+        client._connection = _native.Connection.login(
+            arguments.some_text("endpoint", endpoint),
+            arguments.text("username", username),
+            arguments.text("password", password),
+            *_trust(verify),
+        )
         return client
 
     @property
@@ -71,7 +85,7 @@ class Client:
 
     def get_vm(self, vmID: str) -> Json:
         """One of them."""
-        return _object(self._connection.vm(vmID))
+        return _object(self._connection.vm(arguments.segment("vmID", vmID)))
 
     def get_node(self) -> Json:
         """The node and its repositories."""
@@ -88,22 +102,23 @@ class Client:
     ) -> Json:
         """Takes a snapshot of all disks, or of those that are named."""
         wish = {
-            "label": label,
-            "expires_in": _seconds(expires_in),
-            "idempotency_key": idempotency_key,
-            "disks": None if disks is None else list(disks),
-            "consistency": consistency,
+            "label": _text("label", label),
+            "expires_in": arguments.term("expires_in", expires_in),
+            "idempotency_key": _text("idempotency_key", idempotency_key),
+            "disks": None if disks is None else arguments.names("disks", disks),
+            "consistency": _consistency(consistency),
         }
         said = {name: value for name, value in wish.items() if value is not None}
+        vmID = arguments.segment("vmID", vmID)
         return _object(self._connection.create_snapshot(vmID, json.dumps(said)))
 
     def get_snapshots(self, vmID: str) -> List[Json]:
         """Those that can be used, oldest first."""
-        return cast(List[Json], json.loads(self._connection.snapshots(vmID)))
+        return cast(List[Json], json.loads(self._connection.snapshots(arguments.segment("vmID", vmID))))
 
     def get_all_snapshots(self, space: bool = False) -> List[Json]:
         """Those of all machines; with ``space``, how many bytes each holds alone."""
-        return cast(List[Json], json.loads(self._connection.all_snapshots(space)))
+        return cast(List[Json], json.loads(self._connection.all_snapshots(arguments.flag("space", space))))
 
     def get_snapshot(
         self,
@@ -113,18 +128,26 @@ class Client:
         squash: bool = False,
     ) -> Json:
         """What each disk has, or what changed since the snapshot ``compare_to``."""
-        return _object(self._connection.snapshot(vmID, snapshotID, compare_to, squash))
+        vmID = arguments.segment("vmID", vmID)
+        return _object(self._connection.snapshot(vmID, snapshotID, compare_to, bool(squash)))
 
     def change_snapshot(self, vmID: str, snapshotID: str, **changes: Any) -> Json:
         """Changes ``label`` or ``expires_in``; None takes it away."""
-        if "expires_in" in changes:
-            changes["expires_in"] = _seconds(changes["expires_in"])
-        answer = self._connection.change_snapshot(vmID, snapshotID, json.dumps(changes))
-        return _object(answer)
+        said: Json = {}
+        for name, value in changes.items():
+            if name == "label":
+                said[name] = _text(name, value)
+            elif name == "expires_in":
+                said[name] = arguments.term(name, value)
+            else:
+                raise TypeError(f"{name} cannot be changed; label and expires_in can")
+        vmID = arguments.segment("vmID", vmID)
+        return _object(self._connection.change_snapshot(vmID, snapshotID, json.dumps(said)))
 
     def get_disk_size(self, vmID: str, snapID: str, diskID: str) -> int:
         """Bytes."""
-        page = self._connection.ranges(vmID, snapID, diskID, None, "none", False, 0, 1)
+        place = _place(vmID, snapID, diskID)
+        page = self._connection.ranges(*place, None, "none", False, 0, 1)
         return cast(int, json.loads(page)["size"])
 
     @overload
@@ -158,19 +181,23 @@ class Client:
         length: int,
         stream: bool = False,
     ) -> Union[bytes, Download]:
-        """Bytes of a snapshot's disk; with ``stream`` something that has ``iter_content``."""
-        place = (vmID, snapID, diskID, offset, length)
+        """Bytes of a snapshot's disk; with ``stream`` something that has ``iter_content``.
+
+        Fewer than ``length`` where the disk ends before.
+        """
+        place = _place(vmID, snapID, diskID)
+        offset, length = arguments.whole("offset", offset), arguments.whole("length", length, 1)
         if stream:
-            return Download(self._connection.download(*place), length)
-        return self._connection.read(*place)
+            return Download(self._connection.download(*place, offset, length))
+        return self._connection.read(*place, offset, length)
 
     def delete_snapshot(self, vmID: str, snapshotID: str) -> None:
         """Deletes it; one that is gone is no error."""
-        self._connection.delete_snapshot(vmID, snapshotID)
+        self._connection.delete_snapshot(arguments.segment("vmID", vmID), snapshotID)
 
     def delete_all_snapshots(self, vmID: str) -> None:
         """Deletes every snapshot of the machine."""
-        self._connection.delete_all_snapshots(vmID)
+        self._connection.delete_all_snapshots(arguments.segment("vmID", vmID))
 
     def ranges(
         self,
@@ -188,17 +215,28 @@ class Client:
         gone, all of the disk instead of an error; only for a replica that is written from its
         beginning.
         """
+        comparison = (compare_to, refine, arguments.flag("full_without_base", full_without_base))
+        # Told by the call, not by the first item.
+        return self._ranges(
+            _place(vmID, snapID, diskID), *comparison, arguments.whole("offset", offset)
+        )
+
+    def _ranges(
+        self,
+        place: Tuple[str, str, str],
+        base: Optional[str],
+        refine: str,
+        full_without_base: bool,
+        offset: int,
+    ) -> Iterator[Range]:
         position: Optional[int] = offset
-        base = compare_to
         while position is not None:
             page = json.loads(
-                self._connection.ranges(
-                    vmID, snapID, diskID, base, refine, full_without_base, position, None
-                )
+                self._connection.ranges(*place, base, refine, full_without_base, position, None)
             )
             if page["base"] is None and base is not None and position > offset:
                 raise HTTPError(
-                    f"{diskID}: the base {base} was lost on the way",
+                    f"{place[2]}: the base {base} was lost on the way",
                     status_code=404,
                     error="Not Found",
                     details=str(page.get("reason")),
@@ -221,8 +259,10 @@ class Client:
         compression: str = "none",
     ) -> Delta:
         """The same with every byte, in one stream, from ``offset`` to ``end``."""
-        place = (vmID, snapID, diskID)
-        comparison = (compare_to, refine, full_without_base)
+        comparison = (compare_to, refine, arguments.flag("full_without_base", full_without_base))
+        offset = arguments.whole("offset", offset)
+        end = None if end is None else arguments.whole("end", end, offset)
+        place = _place(vmID, snapID, diskID)
         return Delta(self._connection.delta(*place, *comparison, offset, end, compression))
 
     def digests(
@@ -234,7 +274,9 @@ class Client:
         block: Optional[int] = None,
     ) -> Json:
         """Of the disk, and of each block of so many bytes: ``sha256``, ``blake3`` or ``xxh3``."""
-        return _object(self._connection.digests(vmID, snapID, diskID, algorithm, block))
+        block = None if block is None else arguments.whole("block", block, 1)
+        place = _place(vmID, snapID, diskID)
+        return _object(self._connection.digests(*place, algorithm, block))
 
     def replicate(
         self,
@@ -276,25 +318,27 @@ class Client:
             is, and compares
         :param overwrite: targets that hold something of somebody else's, or may, are overwritten
         :param catch_up: whether a fresh snapshot follows where an interrupted run was finished
-        :param streams: so many at a time from each node
+        :param streams: so many at a time from each node, 1 to 64
+        :param parallel_disks: so many disks at a time, 1 to 64
         :param patience: seconds that a node may be silent before it is given up
         """
         targets: List[Target] = []
         options = {
-            "label": label,
-            "expires_in": _seconds(expires_in),
-            "consistency": consistency,
-            "disks": None if disks is None else list(disks),
-            "refine": refine,
-            "compression": compression,
-            "verify": verify,
-            "overwrite": overwrite,
-            "catch_up": catch_up,
-            "streams": streams,
-            "parallel_disks": parallel_disks,
+            "label": _text("label", label),
+            "expires_in": arguments.term("expires_in", expires_in),
+            "consistency": _consistency(consistency),
+            "disks": None if disks is None else arguments.names("disks", disks),
+            "refine": arguments.text("refine", refine),
+            "compression": arguments.text("compression", compression),
+            "verify": arguments.flag("verify", verify),
+            "overwrite": arguments.flag("overwrite", overwrite),
+            "catch_up": arguments.flag("catch_up", catch_up),
+            "streams": arguments.whole("streams", streams, 1, _MOST_AT_A_TIME),
+            "parallel_disks": arguments.whole("parallel_disks", parallel_disks, 1, _MOST_AT_A_TIME),
             "least_segment": None,
-            "patience": patience,
+            "patience": None if patience is None else arguments.seconds("patience", patience),
         }
+        vm, nodes = arguments.segment("vm", vm), _clients(nodes)
 
         def open_target(told: str) -> Union[Alone, Target, None]:
             disk: Json = json.loads(told)
@@ -337,8 +381,40 @@ def _trust(verify: Verify) -> Tuple[Optional[bytes], bool]:
         verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         if not verify:
             return None, False
-    with open(verify, "rb") as file:
-        return file.read(), False
+    path = arguments.path("verify", verify)
+    with open(path, "rb") as file:
+        authorities = file.read()
+    if b"-----BEGIN CERTIFICATE-----" not in authorities:
+        raise ValueError(f"verify: there is no certificate in {path}; give a file of them, in PEM")
+    return authorities, False
+
+
+def _clients(nodes: Any) -> List[Client]:
+    if isinstance(nodes, Client) or not isinstance(nodes, Iterable):
+        raise TypeError(f"nodes is {nodes!r}; it is a list of Clients")
+    clients = list(nodes)
+    for number, client in enumerate(clients):
+        if not isinstance(client, Client):
+            raise TypeError(f"nodes[{number}] is {client!r}; it is a Client")
+    return clients
+
+
+def _place(vm: Any, snapshot: Any, disk: Any) -> Tuple[str, str, str]:
+    return (
+        arguments.segment("vmID", vm),
+        arguments.text("snapID", snapshot),
+        arguments.segment("diskID", disk),
+    )
+
+
+def _text(name: str, value: Optional[str]) -> Optional[str]:
+    return None if value is None else arguments.text(name, value)
+
+
+def _consistency(value: Optional[str]) -> Optional[str]:
+    if value is None:
+        return None
+    return arguments.one_of("consistency", value, ("none", "pause", "command"))
 
 
 def _named(writers: Any, disk: str) -> Optional[Writer]:
@@ -351,9 +427,3 @@ def _named(writers: Any, disk: str) -> Optional[Writer]:
 
 def _object(text: str) -> Json:
     return cast(Json, json.loads(text))
-
-
-def _seconds(term: Union[int, timedelta, None]) -> Optional[int]:
-    if isinstance(term, timedelta):
-        return int(term.total_seconds())
-    return term

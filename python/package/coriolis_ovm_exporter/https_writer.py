@@ -4,7 +4,7 @@ import json
 import os
 from typing import Literal, Optional, Union
 
-from . import _native
+from . import _native, arguments
 
 #: PEM, or the path of a file with it.
 Pem = Union[str, bytes, "os.PathLike[str]"]
@@ -50,28 +50,33 @@ class HttpsWriter:
         packing: Literal["auto", "always", "never"] = "auto",
         patience: float = 120.0,
     ) -> None:
-        self.endpoint = endpoint
-        self.device = device
+        self.endpoint = arguments.some_text("endpoint", endpoint)
+        self.device = arguments.some_text("device", device)
         options = {
-            "name": name,
-            "identity": identity,
-            "in_flight": in_flight,
-            "chunk": chunk,
-            "packing": packing,
-            "patience": patience,
+            "name": None if name is None else arguments.text("name", name),
+            "identity": None if identity is None else arguments.text("identity", identity),
+            "in_flight": arguments.whole("in_flight", in_flight, 1, 64),
+            "chunk": arguments.whole("chunk", chunk, 64 << 10, 64 << 20),
+            "packing": arguments.text("packing", packing),
+            "patience": arguments.seconds("patience", patience),
         }
         self._native = _native.HttpsWriter(
-            endpoint, device, _pem(authority), _pem(certificate), _pem(key), json.dumps(options)
+            endpoint,
+            device,
+            _pem("authority", authority),
+            _pem("certificate", certificate),
+            _pem("key", key),
+            json.dumps(options),
         )
 
     def __repr__(self) -> str:
         return f"HttpsWriter({self.endpoint!r}, {self.device!r})"
 
 
-def _pem(given: Pem) -> bytes:
+def _pem(name: str, given: Pem) -> bytes:
     if isinstance(given, bytes):
         return given
     if isinstance(given, str) and "-----BEGIN" in given:
         return given.encode()
-    with open(given, "rb") as file:
+    with open(arguments.path(name, given), "rb") as file:
         return file.read()

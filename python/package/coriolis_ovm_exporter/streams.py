@@ -4,7 +4,7 @@ import json
 from types import TracebackType
 from typing import Dict, Iterator, Optional, Type
 
-from . import _native
+from . import _native, arguments
 from .shapes import DeltaItem, Json
 
 
@@ -14,32 +14,60 @@ class Download:
     #: It was not refused.
     status_code = 206
 
-    def __init__(self, pieces: _native.Download, length: int) -> None:
+    def __init__(self, pieces: _native.Download) -> None:
         self._pieces = pieces
-        self.headers: Dict[str, str] = {"Content-Length": str(length)}
+        #: What has come and was not taken.
+        self._left = bytearray()
+        self._content: Optional[bytes] = None
+        self._is_taken = False
+        self.headers: Dict[str, str] = {"Content-Length": str(pieces.length)}
 
     def iter_content(self, chunk_size: Optional[int] = 1) -> Iterator[bytes]:
-        """So many bytes at a time, the last time perhaps fewer; as they come, with None."""
-        buffer = bytearray()
+        """So many bytes at a time, the last time perhaps fewer; as they come, with None.
+
+        Raises ``ValueError`` where it was closed before its end.
+        """
+        if chunk_size is not None:
+            chunk_size = arguments.whole("chunk_size", chunk_size, 1)
+        # Told by the call, not by the first piece.
+        return self._iter_content(chunk_size)
+
+    def _iter_content(self, chunk_size: Optional[int]) -> Iterator[bytes]:
+        if self._content is not None:
+            size = chunk_size or len(self._content)
+            for start in range(0, len(self._content), size):
+                yield self._content[start : start + size]
+            return
         while True:
+            while chunk_size is not None and len(self._left) >= chunk_size:
+                yield self._cut(chunk_size)
             piece = self._pieces.next_piece()
             if not piece:
                 break
+            self._left += piece
             if chunk_size is None:
-                yield piece
-                continue
-            buffer += piece
-            whole = len(buffer) - len(buffer) % chunk_size
-            for start in range(0, whole, chunk_size):
-                yield bytes(buffer[start : start + chunk_size])
-            del buffer[:whole]
-        if buffer:
-            yield bytes(buffer)
+                yield self._cut(len(self._left))
+        self._is_taken = True
+        if self._left:
+            yield self._cut(len(self._left))
+
+    def _cut(self, length: int) -> bytes:
+        # Before it is handed out: nothing may follow.
+        piece = bytes(self._left[:length])
+        del self._left[:length]
+        return piece
 
     @property
     def content(self) -> bytes:
-        """All that has not been taken yet."""
-        return b"".join(self.iter_content(None))
+        """All that ``iter_content`` has not taken yet; the same each time.
+
+        Raises ``RuntimeError``, as requests does, where that has taken all of it.
+        """
+        if self._content is None:
+            if self._is_taken:
+                raise RuntimeError("iter_content has taken all of it")
+            self._content = b"".join(self._iter_content(None))
+        return self._content
 
     def raise_for_status(self) -> None:
         """What is refused has been raised already."""
@@ -61,7 +89,10 @@ class Download:
 
 
 class Delta:
-    """What a replica must write, with every byte, as it comes. Complete when it ends without error."""
+    """What a replica must write, with every byte, as it comes. Complete when it ends without error.
+
+    One that was closed before its end raises ``ValueError``.
+    """
 
     def __init__(self, stream: _native.Delta) -> None:
         self._stream = stream
