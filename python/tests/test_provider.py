@@ -791,3 +791,71 @@ def test_a_machine_that_was_migrated_is_followed(node, client, machine, tmp_path
     finally:
         for daemon in others:
             daemon.stop()
+
+
+def test_what_coriolis_hands_over_damaged_is_said_in_the_providers_words(transfer):
+    provider, good = transfer.provider, transfer.connection
+    for connection in (
+        None,
+        [],
+        {**good, "endpoints": 5},
+        {**good, "endpoints": [None]},
+        {**good, "endpoints": [""]},
+        {**good, "username": 5},
+        {**good, "ca_certificate": 5},
+        {**good, "ca_certificate": b"x"},
+        {**good, "ca_certificate": "-----BEGIN CERTIFICATE-----\nx\n"},
+        {**good, "ca_certificate": "/absent.pem"},
+    ):
+        with pytest.raises(ProviderError):
+            provider.validate_connection(None, connection)
+    for name, value in (
+        ("limit", -1),
+        ("limit", "x"),
+        ("last_seen_id", 5),
+        ("instance_name_pattern", "["),
+        ("instance_name_pattern", 5),
+    ):
+        with pytest.raises(ProviderError, match=f"^{name} is "):
+            provider.get_instances(None, good, {}, **{name: value})
+    for name, value in (("streams", "2"), ("streams", 0), ("compression", "gzip")):
+        transfer.environment = {name: value}
+        with pytest.raises(ProviderError, match=f"^{name} is "):
+            transfer.run()
+    transfer.environment = {}
+    transfer.target = None
+    with pytest.raises(ProviderError, match="destination"):
+        transfer.run()
+    transfer.target = TARGET
+    volumes_info = transfer.volumes_info
+    for state in ("x", [1], {"vm": transfer.machine.id}, {"vm": "other", "replica": None}):
+        transfer.volumes_info = copy.deepcopy(volumes_info)
+        transfer.volumes_info[0]["replica_state"] = state
+        with pytest.raises(ProviderError, match="replica_state"):
+            transfer.run()
+        with pytest.raises(ProviderError, match="replica_state"):
+            provider.delete_replica_source_snapshots(None, good, {}, transfer.volumes_info)
+    transfer.volumes_info = copy.deepcopy(volumes_info)
+    transfer.volumes_info[0]["disk_id"] = None
+    with pytest.raises(ProviderError, match="disk_id"):
+        transfer.run()
+    assert transfer.client.get_snapshots(transfer.machine.id) == []
+
+
+def test_damaged_places_are_left_out(transfer):
+    """They are a hint."""
+    transfer.run()
+    for places in (
+        "x",
+        [{}],
+        [5],
+        [{"offset": -5, "length": "x"}],
+        [{"offset": 10**15, "length": 4096}],
+        [{"offset": 1 << 64, "length": 1}],
+    ):
+        transfer.machine.work()
+        for volume in transfer.volumes_info:
+            volume["replica_state"]["places"] = places
+        transfer.run()
+        transfer.check()
+        assert 0 < faults.written < transfer.size // 4

@@ -7,9 +7,17 @@ import logging
 import re
 from typing import Any, Dict, List, Mapping, Optional
 
+from .. import arguments
 from ..shapes import Json
 from . import inventory, ledger, nodes, schemas
-from .coriolis_side import ProviderError, bases, events_of, https_writer, open_writer
+from .coriolis_side import (
+    ProviderError,
+    bases,
+    events_of,
+    https_writer,
+    open_writer,
+    told_by_provider,
+)
 from .patience import patiently
 from .transfer import Bars, Transfer
 
@@ -58,9 +66,14 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         refresh: bool = False,
     ) -> List[Json]:
         """Machines by id, from the one after ``last_seen_id`` on."""
+        with told_by_provider():
+            if limit is not None:
+                arguments.whole("limit", limit)
+            if last_seen_id is not None:
+                arguments.text("last_seen_id", last_seen_id)
+            wanted = _pattern(instance_name_pattern)
         vms = nodes.machines(nodes.log_in(connection_info))
-        if instance_name_pattern:
-            wanted = re.compile(instance_name_pattern, re.IGNORECASE)
+        if wanted is not None:
             vms = [
                 vm for vm in vms if wanted.search(vm["friendly_name"]) or wanted.search(vm["id"])
             ]
@@ -122,6 +135,11 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         Raises what a writer raises. What was half written then the next run finishes.
         """
         environment = source_environment or {}
+        if not isinstance(target_conn_info, Mapping):
+            raise ProviderError(
+                f"the destination's connection is no object, but {type(target_conn_info).__name__}"
+            )
+        options = _options(environment)
         found = nodes.find(nodes.log_in(connection_info), instance_name)
         inventory.check_disks(found.vm)
         volumes = _volumes(found.vm, volumes_info)
@@ -155,10 +173,6 @@ class ExportProvider(*bases()):  # type: ignore[misc]
             path = volume.get("volume_dev", "") if is_file else ""
             return lambda: run.writing(writer.open(path, disk["name"]), disk)
 
-        options: Dict[str, Any] = {}
-        for name in ("consistency", "compression", "streams"):
-            if environment.get(name) is not None:
-                options[name] = environment[name]
         outcome = client.replicate(
             found.vm["id"],
             target,
@@ -193,7 +207,7 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         volumes_info: List[Json],
     ) -> List[Json]:
         """Deletes what the replica of these volumes has on the nodes."""
-        states = [volume.get("replica_state") or {} for volume in volumes_info]
+        states = [ledger.state_of(volume) for volume in volumes_info]
         replicas = {state["replica"] for state in states if "replica" in state}
         if replicas:
             for client in nodes.log_in(connection_info):
@@ -218,6 +232,33 @@ class ExportProvider(*bases()):  # type: ignore[misc]
         return open_writer(target_conn_info, volumes_info)
 
 
+def _pattern(text: Optional[str]) -> Optional["re.Pattern[str]"]:
+    if not text:
+        return None
+    try:
+        return re.compile(arguments.text("instance_name_pattern", text), re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(
+            f"instance_name_pattern is {text!r}, which is no regular expression: {error}"
+        ) from error
+
+
+def _options(environment: Mapping[str, Any]) -> Dict[str, Any]:
+    """What of a run is chosen by its source environment."""
+    chosen: Dict[str, Any] = {}
+    known = schemas.SOURCE_ENVIRONMENT["properties"]
+    with told_by_provider():
+        for name in ("consistency", "compression", "streams"):
+            value, allowed = environment.get(name), known[name]
+            if value is None:
+                continue
+            if "enum" in allowed:
+                chosen[name] = arguments.one_of(name, value, allowed["enum"])
+            else:
+                chosen[name] = arguments.whole(name, value, allowed["minimum"], allowed["maximum"])
+    return chosen
+
+
 def _is_said_to_be_zero(volume: Json) -> bool:
     return volume.get("zeroed") is True and not volume.get("replica_state")
 
@@ -227,6 +268,8 @@ def _volumes(vm: Json, volumes_info: List[Json]) -> Dict[str, Json]:
     disks = {disk["name"] for disk in inventory.copied_disks(vm)}
     volumes: Dict[str, Json] = {}
     for volume in volumes_info:
+        if not isinstance(volume.get("disk_id"), str):
+            raise ProviderError("a volume does not say by disk_id of which disk it is")
         disk = volume["disk_id"]
         # A shared disk is copied by the machine that Coriolis has chosen for it.
         if volume.get("replicate_disk_data", True) is False:

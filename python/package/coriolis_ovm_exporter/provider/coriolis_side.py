@@ -1,7 +1,8 @@
 """What comes from Coriolis, where that is installed, and what stands in for it where it is not."""
 
 import importlib
-from typing import Any, List, Mapping, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import ExporterError
 from ..https_writer import HttpsWriter
@@ -39,6 +40,15 @@ def _error_bases() -> Tuple[type, ...]:
 
 class ProviderError(ExporterError, *_error_bases()):  # type: ignore[misc]
     """What the provider cannot or will not do, in words. A ``CoriolisException``, if there is one."""
+
+
+@contextmanager
+def told_by_provider() -> Iterator[None]:
+    """Around checks of what Coriolis hands over: what they refuse is an error of the provider's."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ProviderError(str(error)) from error
 
 
 def events_of(event_handler: Any) -> Any:

@@ -23,7 +23,7 @@ from ..shapes import Json
 from ..writers import name_of
 from .coriolis_side import ProviderError
 from .patience import patiently
-from .places import Place, known_places
+from .places import Place, known_places, sound
 
 #: How long a snapshot is kept that no run comes back to, seconds.
 ABANDONED = 7 * 24 * 3600
@@ -41,9 +41,10 @@ class Replica:
         self._volumes = {volume["disk_id"]: volume for volume in volumes_info}
         #: Disks that were copied before, by their names.
         self._known = {
-            disk: volume["replica_state"]
+            disk: state
             for disk, volume in self._volumes.items()
-            if (volume.get("replica_state") or {}).get("vm") == vm
+            for state in [state_of(volume)]
+            if state.get("vm") == vm
         }
         ids = {state["replica"] for state in self._known.values()}
         if len(ids) > 1:
@@ -256,9 +257,25 @@ class Replica:
         if state.get("volume") is not None:
             # As the engine calls a volume whose id it is told.
             seen["fingerprint"] = {"identity": f"device volume={state['volume']}", "version": ""}
-        if state.get("places"):
-            seen["places"] = state["places"]
+        places = sound(state.get("places"))
+        if places:
+            seen["places"] = places
         return seen
+
+
+def state_of(volume: Json) -> Json:
+    """What Coriolis has kept for a volume; empty where it has kept nothing."""
+    state = volume.get("replica_state") or {}
+    if not isinstance(state, dict):
+        what = f"is no object, but {type(state).__name__}"
+    elif state and not (isinstance(state.get("replica"), str) and state["replica"]):
+        what = "does not say of which replica it is"
+    else:
+        return state
+    raise ProviderError(
+        f"{volume.get('disk_id')}: its replica_state {what}. Take replica_state out of volumes_info: "
+        "then everything is copied"
+    )
 
 
 def identity_of(volume: Json) -> Optional[str]:

@@ -4,11 +4,12 @@ import os
 import tempfile
 from typing import Any, Dict, List, Mapping, NamedTuple
 
+from .. import arguments
 from ..client import Client, Verify
 from ..errors import ExporterError
 from ..shapes import Json
 from . import inventory
-from .coriolis_side import ProviderError
+from .coriolis_side import ProviderError, told_by_provider
 
 
 class Found(NamedTuple):
@@ -23,6 +24,8 @@ def log_in(connection: Mapping[str, Any], all_of_them: bool = False) -> List[Cli
 
     Raises where none does, with what each has said.
     """
+    if not isinstance(connection, Mapping):
+        raise ProviderError(f"the connection is no object, but {type(connection).__name__}")
     endpoints = connection.get("endpoints") or []
     if isinstance(endpoints, str):
         endpoints = [endpoints]
@@ -32,11 +35,16 @@ def log_in(connection: Mapping[str, Any], all_of_them: bool = False) -> List[Cli
             f"the connection lacks {', '.join(missing) or 'endpoints'}: it names the nodes' exporters "
             "as endpoints (https://host:5544), and username and password of the Oracle VM Manager"
         )
+    with told_by_provider():
+        endpoints = arguments.names("endpoints", endpoints)
+        for key in ("username", "password", "ca_certificate"):
+            if connection.get(key) is not None:
+                arguments.text(key, connection[key])
     clients, failures = [], []
     for endpoint in endpoints:
         try:
             clients.append(_log_in(endpoint, connection))
-        except (ExporterError, OSError) as error:
+        except (ExporterError, OSError, ValueError) as error:
             failures.append(f"{endpoint}: {error}")
     if failures and (all_of_them or not clients):
         raise ProviderError("; ".join(failures))

@@ -3,8 +3,9 @@
 The engine does the same for volumes that it writes to itself (``client::replicate::look``).
 """
 
-from typing import Iterable, Iterator, List, Tuple
+from typing import Any, Iterable, Iterator, List, Tuple
 
+from .. import arguments
 from ..client import Client
 from ..shapes import Json, Range
 from .patience import patiently
@@ -33,6 +34,22 @@ def known_places(disk: Json) -> List[Place]:
     ends = [(0, min(_START, size)), (max(size - _END, 0), size)]
     # An older copy differs where it was written last; another volume everywhere.
     return last[:1] + ends + last[1:]
+
+
+def sound(places: Any) -> List[Json]:
+    """Of what Coriolis has kept, the places that are some: a hint, so a damaged one is left out."""
+    return [place for place in places if _is_place(place)] if isinstance(places, list) else []
+
+
+def _is_place(place: Any) -> bool:
+    if not isinstance(place, dict) or set(place) != {"offset", "length"}:
+        return False
+    try:
+        for name, least in (("offset", 0), ("length", 1)):
+            arguments.whole(name, place[name], least)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def here_and_there(
