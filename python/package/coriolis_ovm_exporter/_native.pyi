@@ -1,7 +1,10 @@
 """The compiled half: see python/src. Not for use outside of this package."""
 
-from typing import Any, Callable, List, Optional, Tuple, Union
+from typing import Any, Callable, List, Optional, Tuple, Union, final
 
+__all__ = ["Connection", "Delta", "Download", "HttpsWriter", "replicate"]
+
+@final
 class Connection:
     @staticmethod
     def login(
@@ -60,29 +63,31 @@ class Connection:
         self, vm: str, snapshot: str, disk: str, algorithm: str, block: Optional[int]
     ) -> str: ...
 
+@final
 class Download:
     @property
     def length(self) -> int: ...
     def next_piece(self) -> bytes: ...
     def close(self) -> None: ...
 
+@final
 class Delta:
     @property
     def header(self) -> str: ...
     def next_item(self) -> Tuple[str, int, Union[bytes, int, None]]: ...
     def close(self) -> None: ...
 
+@final
 class HttpsWriter:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         endpoint: str,
         device: str,
         authority: bytes,
         certificate: bytes,
         key: bytes,
         options: str,
-        /,
-    ) -> None: ...
+    ) -> HttpsWriter: ...
 
 def replicate(
     nodes: List[Connection],

@@ -4,8 +4,11 @@ import json
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 if TYPE_CHECKING:
-    _HTTPError = OSError
-    _ConnectionError = ConnectionError
+
+    class _HTTPError(OSError): ...
+
+    class _ConnectionError(ConnectionError): ...
+
 else:
     try:
         from requests import HTTPError as _HTTPError
