@@ -35,6 +35,7 @@ pub(crate) fn of_client(py: Python<'_>, error: &ClientError) -> PyErr {
         ClientError::Transport(error) if error.is_builder() => {
             ("ProtocolError", Ok::<(), PyErr>(()))
         }
+        error if error.is_untrusted() => ("CertificateError", Ok(())),
         ClientError::Transport(_) | ClientError::Unanswered(_) | ClientError::Silent(_) => {
             ("TransportError", Ok(()))
         }

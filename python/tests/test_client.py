@@ -98,13 +98,16 @@ def test_errors_are_those_of_requests(node, client, machine):
         Client(node.endpoint, "no token", verify=node.authority).get_vms()
     assert caught.value.status_code == 401
     # The stand-in node's authority is none of the platform's.
-    with pytest.raises(requests.ConnectionError) as caught:
+    with pytest.raises(requests.exceptions.SSLError) as caught:
         Client.login(node.endpoint, node.username, node.password)
+    assert isinstance(caught.value, requests.ConnectionError)
+    assert isinstance(caught.value, ConnectionError)
     assert isinstance(caught.value, TransportError)
     assert "certificate" in str(caught.value)
     with pytest.raises(requests.ConnectionError) as caught:
         Client.login("https://127.0.0.1:1", "admin", "secret", verify=False)
     assert isinstance(caught.value, ConnectionError)
+    assert not isinstance(caught.value, requests.exceptions.SSLError)
     with pytest.raises(ProtocolError):
         Client.login("http://127.0.0.1:1", "admin", "secret", verify=False)
     with pytest.raises(FileNotFoundError):

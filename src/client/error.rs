@@ -67,6 +67,28 @@ impl ClientError {
         }
     }
 
+    /// Whether it is the node's certificate that is not believed.
+    #[must_use]
+    pub fn is_untrusted(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = match self {
+            ClientError::Transport(error) => Some(error),
+            ClientError::Io(error) => Some(error),
+            _ => None,
+        };
+        while let Some(error) = cause {
+            if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+                return true;
+            }
+            // An error of input or output names its cause's cause alone.
+            let inside = error.downcast_ref::<std::io::Error>();
+            cause = match inside.and_then(std::io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        false
+    }
+
     /// Whether the same call may work later: the connection broke, the node was busy, stopped or
     /// started. What the daemon refuses for good, and a stream that was tampered with, stays so.
     #[must_use]

@@ -9,16 +9,19 @@ if TYPE_CHECKING:
 
     class _ConnectionError(ConnectionError): ...
 
+    class _SSLError(OSError): ...
+
 else:
     try:
         from requests import HTTPError as _HTTPError
         from requests import ConnectionError as _Broken
+        from requests.exceptions import SSLError as _SSLError
 
         class _ConnectionError(_Broken, ConnectionError):
             """By either name."""
 
     except ImportError:
-        _HTTPError, _ConnectionError = OSError, ConnectionError
+        _HTTPError, _ConnectionError, _SSLError = OSError, ConnectionError, OSError
 
 
 class Response:
@@ -74,6 +77,10 @@ class TransportError(ExporterError, _ConnectionError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
+
+
+class CertificateError(TransportError, _SSLError):
+    """The node's certificate is not believed. Caught by ``except requests.exceptions.SSLError`` too."""
 
 
 class ProtocolError(ExporterError, ValueError):

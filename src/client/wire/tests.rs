@@ -490,6 +490,7 @@ async fn a_certificate_that_is_not_believed_is_named() {
     let (endpoint, task) = serve(&other, vec![partial(1, b"x")]).await;
     let error = read(&endpoint, &known, 1).await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(error.is_untrusted(), "{error}");
     // Unless none is looked at.
     let client = Client::with_token(&endpoint, "token", &Trust::Anything).unwrap();
     let answer = client.read("vm", uuid::Uuid::nil(), "disk", 0, 1);
