@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from coriolis import exception
-from coriolis.providers import base
+from coriolis.providers import backup_writers, base
 from coriolis.providers.backup_writers import WriterImpl, faults
 from coriolis_ovm_exporter import Client
 from coriolis_ovm_exporter.provider import (
@@ -200,6 +200,29 @@ def test_a_run_whose_result_coriolis_never_kept(transfer):
     transfer.run()
     transfer.check()
     assert 0 < faults.written < transfer.size // 4
+
+
+def test_a_volume_that_is_a_block_too_small_is_no_success(transfer, monkeypatch):
+    class Device(WriterImpl):
+        """Does not grow."""
+
+        def __init__(self, path):
+            self._room = os.stat(path).st_size
+            super().__init__(path)
+
+        def _take(self, offset, data):
+            if offset + len(data) > self._room:
+                raise OSError("no space left on the device")
+            super()._take(offset, data)
+
+    monkeypatch.setattr(backup_writers, "WriterImpl", Device)
+    for volume in transfer.volumes_info:
+        disk = transfer.machine.disks[volume["disk_id"]]
+        os.truncate(disk, disk.stat().st_size + (1 << 20))
+        os.truncate(volume["volume_dev"], disk.stat().st_size - 4096)
+    with pytest.raises(exception.CoriolisException, match="no space"):
+        transfer.run()
+    assert not any("replica_state" in one for one in transfer.volumes_info)
 
 
 def test_volumes_are_not_zero_after_a_first_run_that_broke_off(transfer):

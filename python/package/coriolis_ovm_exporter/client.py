@@ -21,11 +21,11 @@ from typing import (
 )
 
 from . import _native, arguments
-from .errors import HTTPError
+from .errors import HTTPError, TransportError
 from .shapes import Json, Outcome, Range
-from .state import State, store_of
+from .state import State, held, store_of
 from .streams import Delta, Download
-from .writers import Alone, Target, Writer, target_of
+from .writers import Alone, Places, Target, Writer, target_of
 
 #: ``True`` and ``None``: the platform's authorities; ``False``: anybody; a path: the authorities in
 #: this file (PEM), and no others.
@@ -310,19 +310,23 @@ class Client:
         :param nodes: others that see the same repositories: they share the work
         :param progress: called with what the run comes to, such as ``{"event": "disk_advanced",
             "disk": …, "done": …, "of": …, "written": …}``
-        :param zeroed: disks whose targets hold nothing but zeros, for the very first run
+        :param zeroed: disks whose targets hold nothing but zeros, for the very first run; of a regular
+            file that is seen
         :param disks: these alone
         :param label: what the snapshots are called
         :param expires_in: seconds; longer than a run, and than the time between two
-        :param verify: reads every target back, where it can be read, or has a checksum made where it
-            is, and compares
+        :param verify: reads every target back, or has a checksum made where it is, and compares; refused
+            for what can do neither
         :param overwrite: targets that hold something of somebody else's, or may, are overwritten
         :param catch_up: whether a fresh snapshot follows where an interrupted run was finished
         :param streams: so many at a time from each node, 1 to 64
         :param parallel_disks: so many disks at a time, 1 to 64
         :param patience: seconds that a node may be silent before it is given up
         """
+        vm, nodes = arguments.segment("vm", vm), _clients(nodes)
+        self._refuse(vm, writers, progress, zeroed, nodes)
         targets: List[Target] = []
+        places = Places()
         options = {
             "label": _text("label", label),
             "expires_in": arguments.term("expires_in", expires_in),
@@ -338,7 +342,6 @@ class Client:
             "least_segment": None,
             "patience": None if patience is None else arguments.seconds("patience", patience),
         }
-        vm, nodes = arguments.segment("vm", vm), _clients(nodes)
 
         def open_target(told: str) -> Union[Alone, Target, None]:
             disk: Json = json.loads(told)
@@ -346,9 +349,14 @@ class Client:
             writer = writers(disk) if callable(writers) else _named(writers, name)
             if writer is None:
                 return None
-            target = target_of(name, writer, name in zeroed)
+            target = target_of(name, writer, name in zeroed, places)
             if isinstance(target, Target):
                 targets.append(target)
+                if verify and not target.readable:
+                    raise ValueError(
+                        f"{name}: verify reads back what was written, and {writer!r} cannot be read; "
+                        "give a path, a file that is open for both, or no verify"
+                    )
             return target
 
         def report(event: str) -> None:
@@ -357,19 +365,49 @@ class Client:
 
         is_directory = isinstance(writers, (str, os.PathLike))
         try:
-            outcome = _native.replicate(
-                [self._connection, *(node._connection for node in nodes)],
-                vm,
-                os.fspath(cast(str, writers)) if is_directory else open_target,
-                store_of(state),
-                json.dumps(options),
-                report if progress is not None else None,
-            )
+            with held(state):
+                outcome = _native.replicate(
+                    [self._connection, *(node._connection for node in nodes)],
+                    vm,
+                    os.fspath(cast(str, writers)) if is_directory else open_target,
+                    store_of(state),
+                    json.dumps(options),
+                    report if progress is not None else None,
+                )
         except BaseException as error:
             for target in targets:
                 target.abandon(type(error), error, error.__traceback__)
             raise
         return cast(Outcome, json.loads(outcome))
+
+    def _refuse(
+        self,
+        vm: str,
+        writers: Writers,
+        progress: Any,
+        zeroed: Collection[str],
+        nodes: Sequence["Client"],
+    ) -> None:
+        """What cannot be a run, before anything happens."""
+        if isinstance(writers, (str, os.PathLike)) and not os.fspath(writers):
+            raise ValueError('writers is an empty path; "." is the working directory')
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress is to be called, and {progress!r} cannot be")
+        if isinstance(zeroed, (str, bytes)):
+            raise TypeError(f"zeroed is a collection of disks' names, not {zeroed!r}")
+        if not zeroed:
+            return
+        for client in (self, *nodes):
+            try:
+                found = client.get_vm(vm)
+            except (HTTPError, TransportError):
+                # The run says what is wrong, or goes on with the others.
+                continue
+            names = {disk["name"] for disk in found["disks"]}
+            unknown = [name for name in zeroed if name not in names]
+            if unknown:
+                raise ValueError(f"zeroed: {vm} has no disk {unknown[0]!r}")
+            return
 
 
 def _trust(verify: Verify) -> Tuple[Optional[bytes], bool]:

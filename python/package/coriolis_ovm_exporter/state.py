@@ -1,8 +1,11 @@
 """Where the state of a replica is kept between two runs."""
 
+import errno
 import json
 import os
-from typing import Any, Dict, Mapping, MutableMapping, Optional, Protocol, Union
+import threading
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Mapping, MutableMapping, Optional, Protocol, Set, Union
 
 
 class StateKeeper(Protocol):
@@ -29,6 +32,28 @@ def store_of(state: State) -> Any:
     if hasattr(state, "load") and hasattr(state, "save"):
         return _Store(state)
     raise TypeError(f"{state!r} is neither a path, nor a dictionary, nor has it load and save")
+
+
+#: What runs of this process have at the moment, by identity.
+_HELD: Set[int] = set()
+_HOLDING = threading.Lock()
+
+
+@contextmanager
+def held(state: State) -> Iterator[None]:
+    """No other run of this process has it meanwhile. A file's path is locked by the compiled half."""
+    if isinstance(state, (str, os.PathLike)):
+        yield
+        return
+    with _HOLDING:
+        if id(state) in _HELD:
+            raise OSError(errno.EBUSY, "another run has this state; wait for its end")
+        _HELD.add(id(state))
+    try:
+        yield
+    finally:
+        with _HOLDING:
+            _HELD.discard(id(state))
 
 
 class _Dictionary:

@@ -27,6 +27,9 @@ pub(super) enum Deed {
     /// Find the target of a disk (JSON).
     Open(String),
     Size,
+    /// What is relied on, and of a base what it looked like.
+    Rely(&'static str, Option<Looks>),
+    Looks,
     Prepare(u64),
     Write(u64, Vec<u8>),
     Zero(u64, u64),
@@ -36,10 +39,16 @@ pub(super) enum Deed {
     Save(String),
 }
 
+/// Which file it was, and how large, as the Python half writes it.
+pub(super) type Looks = (String, String);
+
 /// What came of it.
 pub(super) enum Answer {
     Done,
     Size(u64),
+    Looks(Option<Looks>),
+    /// Nothing: it does not hold what is relied on, as this says.
+    DoesNotHold(String),
     Bytes(Vec<u8>),
     Text(Option<String>),
     Target(Option<Opened>),
@@ -151,12 +160,16 @@ fn call(object: &Bound<'_, PyAny>, deed: Deed) -> PyResult<Answer> {
     match deed {
         Deed::Open(disk) => Opened::of(&object.call1((disk,))?).map(Answer::Target),
         Deed::Size => object.call_method0("size")?.extract().map(Answer::Size),
+        Deed::Rely(what, looks) => object.call_method1("rely_on", (what, looks)).map(done),
+        Deed::Looks => object.call_method0("looks")?.extract().map(Answer::Looks),
         Deed::Prepare(size) => object.call_method1("prepare", (size,)).map(done),
         Deed::Write(offset, bytes) => object
             .call_method1("write_at", (offset, PyBytes::new(py, &bytes)))
-            .map(done),
-        Deed::Zero(offset, length) => object.call_method1("zero", (offset, length)).map(done),
-        Deed::Flush => object.call_method0("flush").map(done),
+            .and_then(written),
+        Deed::Zero(offset, length) => object
+            .call_method1("zero", (offset, length))
+            .and_then(written),
+        Deed::Flush => object.call_method0("flush").and_then(written),
         Deed::Read(offset, length) => {
             let read: Vec<u8> = object
                 .call_method1("read_at", (offset, length))?
@@ -169,6 +182,14 @@ fn call(object: &Bound<'_, PyAny>, deed: Deed) -> PyResult<Answer> {
         Deed::Load => object.call_method0("load")?.extract().map(Answer::Text),
         Deed::Save(state) => object.call_method1("save", (state,)).map(done),
     }
+}
+
+/// None, or why nothing was.
+fn written(answer: Bound<'_, PyAny>) -> PyResult<Answer> {
+    Ok(match answer.extract::<Option<String>>()? {
+        None => Answer::Done,
+        Some(reason) => Answer::DoesNotHold(reason),
+    })
 }
 
 fn done(_: Bound<'_, PyAny>) -> Answer {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coriolis_ovm_exporter::client::target::{self, Target, TargetOptions};
+use coriolis_ovm_exporter::client::target::{self, Fingerprint, Held, Target, TargetOptions};
 use coriolis_ovm_exporter::protocol::SnapshotDisk;
 use serde_json::json;
 
@@ -49,6 +49,14 @@ impl Writer {
             .ask(deed)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.name)))
     }
+
+    fn change(&self, deed: Deed) -> io::Result<()> {
+        match self.ask(deed)? {
+            Answer::Done => Ok(()),
+            Answer::DoesNotHold(reason) => Err(target::does_not_hold(reason)),
+            _ => Err(unexpected()),
+        }
+    }
 }
 
 impl Target for Writer {
@@ -59,21 +67,42 @@ impl Target for Writer {
         }
     }
 
+    fn rely_on(&self, held: Held<'_>) -> io::Result<()> {
+        let (what, left) = match held {
+            Held::Anything => ("anything", None),
+            Held::Zeros => ("zeros", None),
+            Held::Base(left) => ("base", left),
+        };
+        let left = left.map(|left| (left.identity.clone(), left.version.clone()));
+        self.ask(Deed::Rely(what, left)).map(drop)
+    }
+
+    fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        match self.ask(Deed::Looks)? {
+            Answer::Looks(looks) => Ok(looks.map(|(identity, version)| Fingerprint {
+                identity,
+                version,
+                changed: None,
+            })),
+            _ => Err(unexpected()),
+        }
+    }
+
     fn prepare(&self, disk: u64) -> io::Result<()> {
         self.ask(Deed::Prepare(disk)).map(drop)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.is_zero.store(false, Ordering::SeqCst);
-        self.ask(Deed::Write(offset, bytes.to_vec())).map(drop)
+        self.change(Deed::Write(offset, bytes.to_vec()))
     }
 
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.ask(Deed::Zero(offset, length)).map(drop)
+        self.change(Deed::Zero(offset, length))
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.ask(Deed::Flush).map(drop)
+        self.change(Deed::Flush)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

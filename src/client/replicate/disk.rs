@@ -17,8 +17,8 @@ use super::plan::{Plan, TargetFacts};
 use super::run::Run;
 use super::tally::Tally;
 use super::transfer::{Halt, transfer};
-use super::{DiskOutcome, DiskState, Event, How, ReplicateError};
-use crate::client::target::{Fingerprint, Target};
+use super::{DiskOutcome, DiskState, Event, How, ReplicaState, ReplicateError};
+use crate::client::target::{Fingerprint, Held, Target};
 use crate::protocol::SnapshotDisk;
 
 /// A disk of a snapshot, and where it goes.
@@ -46,6 +46,22 @@ impl Goal {
         looks.map_err(|error| self.failed(error))
     }
 
+    /// Tells the target what the plan relies on.
+    async fn rely(&self, state: &ReplicaState, plan: &Plan) -> Result<(), ReplicateError> {
+        let target = Arc::clone(&self.target);
+        let left = state.disks.get(&self.disk.name);
+        let left = left.and_then(|known| known.fingerprint.clone());
+        let (how, skip_zeros) = (plan.how, plan.skip_zeros);
+        let told = blocking(move || {
+            target.rely_on(match how {
+                How::Incremental => Held::Base(left.as_ref()),
+                _ if skip_zeros => Held::Zeros,
+                _ => Held::Anything,
+            })
+        });
+        told.await?.map_err(|error| self.failed(error))
+    }
+
     /// Makes the target ready for the disk.
     pub(super) async fn prepare(&self) -> Result<(), ReplicateError> {
         let (target, size) = (Arc::clone(&self.target), self.disk.size);
@@ -71,6 +87,7 @@ pub(super) async fn replicate(
         let suspect = plan.suspect.then_some(plan.why.as_str());
         let looks = goal.looks().await?;
         run.journal.will_write(name, looks, suspect).await?;
+        goal.rely(&state, &plan).await?;
         goal.prepare().await?;
         run.progress.on(&Event::DiskStarted {
             disk: name,
@@ -98,6 +115,14 @@ pub(super) async fn replicate(
         job.set_goal(parts.iter().map(|part| part.to - part.from).sum());
         match transfer(&run.endpoints, &run.options, &job, parts).await {
             Ok(()) => {
+                if let Err(error) = flush(run, &goal).await? {
+                    let Some(reason) = job.does_not_hold(&error) else {
+                        return Err(goal.failed(error));
+                    };
+                    tally.start_anew();
+                    plan = Plan::without_base(reason, &goal.facts);
+                    continue;
+                }
                 // The daemon may know that this base never had such a disk.
                 if plan.how == How::Incremental && job.agreed.get() == Some(&None) {
                     plan.how = How::Full;
@@ -110,7 +135,10 @@ pub(super) async fn replicate(
             }
             Err(Halt::BaseLost(reason)) => {
                 tally.start_anew();
-                let why = format!("the base cannot be used: {reason}");
+                let why = match plan.how {
+                    How::Incremental => format!("the base cannot be used: {reason}"),
+                    _ => reason,
+                };
                 plan = Plan::without_base(why, &goal.facts);
             }
             Err(Halt::Error(error)) => {
@@ -122,15 +150,6 @@ pub(super) async fn replicate(
             }
         }
     };
-    let target = Arc::clone(&goal.target);
-    if let Err(error) = blocking(move || target.flush()).await? {
-        // What became of bytes that were written before this run is not known either.
-        if goal.facts.readable && !run.stop.is_stopped() {
-            let reason = format!("it could not be brought to stable storage ({error})");
-            run.journal.will_write(name, None, Some(&reason)).await?;
-        }
-        return Err(goal.failed(error));
-    }
     let checked = check(run, snapshot, &goal).await?;
     let target = Arc::clone(&goal.target);
     // Nothing writes to it from here on.
@@ -143,6 +162,21 @@ pub(super) async fn replicate(
     let name = goal.facts.name.clone();
     let known = DiskState::of(&goal.disk, name, size, fingerprint, places);
     Ok((outcome(&goal, plan, told, &tally, checked, begun), known))
+}
+
+/// The inner error is the target's.
+async fn flush(run: &Run, goal: &Goal) -> Result<io::Result<()>, ReplicateError> {
+    let target = Arc::clone(&goal.target);
+    let flushed = blocking(move || target.flush()).await?;
+    if let Err(error) = &flushed {
+        // What became of bytes that were written before this run is not known either.
+        if goal.facts.readable && !run.stop.is_stopped() {
+            let name = goal.disk.name.as_str();
+            let reason = format!("it could not be brought to stable storage ({error})");
+            run.journal.will_write(name, None, Some(&reason)).await?;
+        }
+    }
+    Ok(flushed)
 }
 
 fn job(

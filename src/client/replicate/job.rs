@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -7,7 +8,7 @@ use super::places::{Place, Samples};
 use super::progress::Progress;
 use super::stop::Stop;
 use super::tally::Tally;
-use crate::client::target::Target;
+use crate::client::target::{Target, why_it_does_not_hold};
 use crate::client::{Comparison, DiskOf};
 use crate::protocol::Refine;
 use crate::protocol::delta::{Compression, StreamHeader};
@@ -91,6 +92,12 @@ impl Job {
             told.reason.clone_from(&header.reason);
         }
         Ok(())
+    }
+
+    /// Why the target does not hold what is relied on, if that is what the error says.
+    pub(super) fn does_not_hold(&self, error: &io::Error) -> Option<String> {
+        let relies = self.base.is_some() || self.skip_zeros;
+        why_it_does_not_hold(error).filter(|_| relies)
     }
 
     /// Whether a stream is relative to what all the others are.

@@ -17,7 +17,7 @@ use crate::client::backoff::Backoff;
 /// Why a disk was not copied to its end.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// The base cannot be used, as this says; the snapshot can.
+    /// The base cannot be used, or the target does not hold it, as this says; the snapshot can.
     BaseLost(String),
     Error(ReplicateError),
 }
@@ -26,7 +26,7 @@ pub(super) enum Halt {
 enum Ended {
     /// There is nothing more to do, or not here.
     Well,
-    /// This endpoint has not got the base.
+    /// This endpoint has not got the base, or the target does not hold it.
     BaseLost(String),
     /// This endpoint cannot go on, others may.
     Failed(ReplicateError),
@@ -209,12 +209,15 @@ impl Worker {
                 offset: reached,
                 what,
             }),
-            Broken::Target(failed) => Ended::Fatal(ReplicateError::Target {
-                disk: self.job.disk.clone(),
-                target: self.job.target.name(),
-                offset: Some(failed.offset),
-                source: failed.error,
-            }),
+            Broken::Target(failed) => match self.job.does_not_hold(&failed.error) {
+                Some(reason) => Ended::BaseLost(reason),
+                None => Ended::Fatal(ReplicateError::Target {
+                    disk: self.job.disk.clone(),
+                    target: self.job.target.name(),
+                    offset: Some(failed.offset),
+                    source: failed.error,
+                }),
+            },
             Broken::Panicked(what) => Ended::Fatal(ReplicateError::Setup(format!(
                 "{}: writing to it ended badly: {what}",
                 self.job.disk

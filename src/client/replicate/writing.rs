@@ -13,8 +13,8 @@ use super::job::Job;
 /// Frames between reader and writer: one is written while others come.
 pub(super) const PIECES: usize = 4;
 
-/// Of zeros at the end of a disk that goes to where nobody can look, so many bytes are written all the
-/// same: where the place is too small, that fails.
+/// Of zeros at the end of a disk so many bytes are written all the same: where the place is too small,
+/// that fails. What a target says of its size may be nothing, or wrong.
 const TAIL: u64 = 4096;
 
 /// What a frame tells the target.
@@ -65,7 +65,7 @@ pub(super) fn write(
                 Some(false)
             }
             Piece::Zero { .. } if job.skip_zeros => {
-                let is_tail = end == job.size && job.target.is_opaque();
+                let is_tail = end == job.size;
                 let written = if is_tail { length.min(TAIL) } else { 0 };
                 if written > 0 {
                     job.target.zero(end - written, written).map_err(failed)?;

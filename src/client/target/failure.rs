@@ -10,6 +10,24 @@ pub(super) enum Ground {
     Device,
 }
 
+/// What a run has relied on is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct DoesNotHold(String);
+
+/// What a write, a zeroing or a flush fails with where the target does not hold [what was relied
+/// on](super::Target::rely_on). Nothing may have been written then.
+#[must_use]
+pub fn does_not_hold(reason: String) -> io::Error {
+    io::Error::other(DoesNotHold(reason))
+}
+
+/// The reason in such an error.
+pub(crate) fn why_it_does_not_hold(error: &io::Error) -> Option<String> {
+    let found = error.get_ref()?.downcast_ref::<DoesNotHold>()?;
+    Some(found.0.clone())
+}
+
 /// A kernel's error with everything around it.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: cannot {deed}: {source}; {advice}")]

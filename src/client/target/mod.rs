@@ -40,12 +40,24 @@ use std::io;
 use std::ops::Range;
 
 pub use block_device::BlockDevice;
-pub(crate) use failure::path_in_use;
+pub use failure::does_not_hold;
+pub(crate) use failure::{path_in_use, why_it_does_not_hold};
 pub use fingerprint::Fingerprint;
 pub use memory::Memory;
 pub use opening::{TargetOptions, open};
 pub(crate) use place::{file_name, settled};
 pub use raw_file::RawFile;
+
+/// What a target has to hold for what is written to it to be enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held<'a> {
+    /// Whatever: all of it is written.
+    Anything,
+    /// Nothing but zeros: they are left out.
+    Zeros,
+    /// What the last run has left, when it looked like this: only changes are written.
+    Base(Option<&'a Fingerprint>),
+}
 
 /// Where the bytes of one disk's replica go.
 ///
@@ -61,6 +73,17 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// What keeps it from telling.
     fn size(&self) -> io::Result<u64>;
+
+    /// What a run is going to rely on, told before [`Target::prepare`]. For a target that is opened when
+    /// it is first written to, and can be looked at only then: where it does not hold that, it writes
+    /// nothing, fails with [`does_not_hold`] until something else is relied on, and is copied in full.
+    ///
+    /// # Errors
+    /// What keeps it from noting that.
+    fn rely_on(&self, held: Held<'_>) -> io::Result<()> {
+        let _ = held;
+        Ok(())
+    }
 
     /// Makes it ready for a disk of this many bytes, before anything is written: a file is grown or
     /// cut to that, a device may be larger. What grows reads as zeros.

@@ -28,8 +28,8 @@ async fn replicas_follow_random_guests() {
     let first = scene.run().await;
     for disk in &first.disks {
         assert_eq!(disk.how, How::Full);
-        assert_eq!(disk.zeros, 0, "the file was just made");
-        assert_eq!(disk.data + disk.zeros_skipped, disk.size);
+        assert!(disk.zeros <= 4096, "the file was just made: {disk:?}");
+        assert_eq!(disk.data + disk.zeros + disk.zeros_skipped, disk.size);
     }
     for _ in 0..count(6, 150) {
         for guest in &mut guests {

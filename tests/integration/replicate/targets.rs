@@ -29,6 +29,19 @@ struct Strange {
     claims_zero: bool,
 }
 
+impl Strange {
+    fn has_room(&self, offset: u64, length: u64) -> io::Result<()> {
+        let full = self.full.load(SeqCst);
+        if full != 0 && offset + length > full {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("tape: no room at {offset}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl Target for Strange {
     fn size(&self) -> io::Result<u64> {
         self.memory.size()
@@ -47,13 +60,7 @@ impl Target for Strange {
         self.memory.prepare(disk)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let full = self.full.load(SeqCst);
-        if full != 0 && offset + bytes.len() as u64 > full {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                format!("tape: no room at {offset}"),
-            ));
-        }
+        self.has_room(offset, bytes.len() as u64)?;
         self.memory.write_at(offset, bytes)?;
         let loses = self.loses.load(SeqCst);
         if loses != 0 && (offset..offset + bytes.len() as u64).contains(&loses) {
@@ -64,6 +71,7 @@ impl Target for Strange {
         Ok(())
     }
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.has_room(offset, length)?;
         self.memory.zero(offset, length)
     }
     fn flush(&self) -> io::Result<()> {
@@ -271,6 +279,26 @@ async fn one_that_cannot_be_read_is_copied_in_full() {
     same(&scene, &target).await;
 }
 
+/// It says that it is large enough, and zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_no_room_for_the_zeros_at_the_end_is_no_success() {
+    let scene = Scene::with_disk(4 * MIB).await;
+    let mut disk = fs::read(&scene.disks[0]).unwrap();
+    let data = disk.iter().rposition(|byte| *byte != 0).unwrap();
+    assert!(disk.split_off(data + 1).len() > 4096, "it ends in zeros");
+    let target = Arc::new(Strange {
+        claims_zero: true,
+        ..Strange::default()
+    });
+    target.full.store(4 * MIB - 1, SeqCst);
+    let error = to(&scene, &target).run().await.unwrap_err();
+    assert!(error.to_string().contains("no room at"), "{error}");
+    assert_eq!(scene.state().base, None);
+    target.full.store(0, SeqCst);
+    to(&scene, &target).run().await.unwrap();
+    same(&scene, &target).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn zeros_are_written_to_one_that_only_calls_itself_zero() {
     let scene = Scene::with_disk(4 * MIB).await;
@@ -279,7 +307,7 @@ async fn zeros_are_written_to_one_that_only_calls_itself_zero() {
         ..Strange::default()
     });
     let first = to(&scene, &target).run().await.unwrap();
-    assert_eq!(first.disks[0].zeros_skipped, 2 * MIB);
+    assert_eq!(first.disks[0].zeros_skipped, 2 * MIB - 4096);
     scene.write(0, 0, &vec![0; 1 << 20]);
     // It still claims to be zero, by a script's mistake.
     let outcome = to(&scene, &target).run().await.unwrap();
