@@ -62,25 +62,33 @@ async fn nothing_stays(kind: Kind) {
     stream(&client, &snapshot, 0, size).await;
     gone(path, kind, "a stream, cold").await;
 
-    closed(&node, path).await;
-    // Somebody has read it before, such as a backup of the node.
-    drop(std::fs::read(path).unwrap());
-    let warm = cached_pages(path);
-    assert!(warm > 0, "{kind:?}: the file was never cached");
-    stream(&client, &snapshot, 0, size).await;
-    stays(path, warm, "what others have cached is theirs");
     let file = File::open(path).unwrap();
     let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
-    if kind == Kind::Xfs {
-        // Of a file that is cached in parts, those parts stay.
-        for part in [0, 64 << 20, 128 << 20] {
-            nix::fcntl::posix_fadvise(&file, part, 7 << 20, advice).unwrap();
+    // Somebody has read it before, such as a backup of the node; all of it, or parts.
+    for parts in [&[][..], &[0, 64 << 20, 128 << 20]] {
+        if kind != Kind::Xfs && !parts.is_empty() {
+            continue;
         }
-        let warm = cached_pages(path);
-        assert!(warm > 0);
-        stream(&client, &snapshot, 0, size).await;
-        stream(&client, &snapshot, (64 << 20) + 5, 12_345).await;
-        stays(path, warm, "parts that others have cached");
+        // A kernel short of memory takes pages by itself, now and then. What we drop, we drop each time.
+        let (mut warm, mut left) = (0, 0);
+        for _ in 0..3 {
+            closed(&node, path).await;
+            drop(std::fs::read(path).unwrap());
+            for part in parts {
+                nix::fcntl::posix_fadvise(&file, *part, 7 << 20, advice).unwrap();
+            }
+            warm = cached_pages(path);
+            assert!(warm > 0, "{kind:?}: the file was never cached");
+            stream(&client, &snapshot, 0, size).await;
+            if !parts.is_empty() {
+                stream(&client, &snapshot, (64 << 20) + 5, 12_345).await;
+            }
+            left = cached_pages(path);
+            if left == warm {
+                break;
+            }
+        }
+        assert_eq!(left, warm, "{kind:?}: what others have cached is theirs");
     }
     nix::fcntl::posix_fadvise(&file, 0, 0, advice).unwrap();
     assert_eq!(cached_pages(path), 0);
@@ -168,15 +176,6 @@ async fn closed(node: &TestNode, path: &Path) {
             .collect()
     })
     .await;
-}
-
-/// What was cached still is, but for the little that a kernel short of memory takes by itself.
-fn stays(path: &Path, warm: u64, what: &str) {
-    let left = cached_pages(path);
-    assert!(
-        left <= warm && left >= warm / 10 * 9,
-        "{what}: {left} of {warm} pages are left"
-    );
 }
 
 /// Waits until none of a file's pages is cached. The daemon drops what small reads have left when
