@@ -229,6 +229,8 @@ async fn a_run_that_broke_off_is_finished_by_the_next() {
 
     // The worker refuses for good, in the middle of one disk.
     transfer.work();
+    // Whatever else the guest has done.
+    transfer.scene.write(1, 4096, &[7; 4096]);
     transfer.worker.plan(|asked: &Asked| {
         let is_it = asked.what == "write" && asked.device.ends_with("b.img");
         is_it.then_some(Fault::Refuse(507))
@@ -250,6 +252,7 @@ async fn a_run_that_broke_off_is_finished_by_the_next() {
 
     // Cancelled while the worker hangs: it ends soon, and lets go of the volumes.
     transfer.work();
+    transfer.scene.write(0, 4096, &[8; 4096]);
     let cancellation = Cancellation::new();
     let cancel = cancellation.clone();
     transfer.worker.plan(move |asked| {
