@@ -1,9 +1,8 @@
 //! A replica that is brought up to date after 1 % of the disk has changed in blocks of 4 KiB:
-//! against rsync, and against checksums of all of it.
+//! against rsync, and against a checksum of every block.
 //!
 //! Each time the disk lies in one piece before, and every replica is what the disk is: blocks that
-//! change leave it in twice as many pieces, and every later clone would take longer. The replica of
-//! the coarse scan stays as the last one left it: that writes nearly all of it each time. The bytes of
+//! change leave it in twice as many pieces, and every later clone would take longer. The bytes of
 //! disk and replicas are not in the page cache, as on a node, whose memory is its guests'.
 
 use std::fs;
@@ -15,7 +14,7 @@ use anyhow::Context as _;
 use super::{Group, growth};
 use crate::bench::Bench;
 use crate::disks::{self, BLOCK};
-use crate::peers::scan::{self, Errand};
+use crate::peers::scan::Errand;
 use crate::peers::{cp, rsync};
 use crate::process;
 use crate::report::{Bar, Figure, median};
@@ -26,12 +25,11 @@ pub const GROUP: Group = Group {
     names: &[
         "incremental_vs_rsync",
         "incremental_vs_checksum",
-        "incremental_vs_fine_checksum",
         "incremental_wire_bytes",
         "growth_incremental_time",
     ],
-    // The disk, two replicas of their own, and what two that are clones get of changes.
-    space: |sizes| sizes.replicated * 14 / 4,
+    // The disk, a replica of its own, and what two replicas that are clones get of changes.
+    space: |sizes| sizes.replicated * 11 / 4,
     measure,
 };
 
@@ -47,12 +45,11 @@ struct Scene<'b> {
     seed: u64,
     /// A clone of the disk as it was at first.
     first: PathBuf,
-    /// The fine checksums of it.
+    /// The checksums of its blocks.
     first_digests: PathBuf,
     ours: PathBuf,
     rsync: PathBuf,
     scan: Errand,
-    fine: Errand,
 }
 
 /// What one round took, seconds.
@@ -63,7 +60,6 @@ struct Round {
     stall: f64,
     rsync: f64,
     scan: f64,
-    fine: f64,
     /// Bytes on the network for each that changed, without 32 for each range.
     wire: f64,
 }
@@ -71,7 +67,7 @@ struct Round {
 fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut scene = Scene::set(bench)?;
     let mut rounds = Vec::new();
-    if GROUP.names[..4].iter().any(|name| bench.wants(name)) {
+    if GROUP.names[..3].iter().any(|name| bench.wants(name)) {
         for at in 0..bench.sizes.pairs {
             rounds.push(scene.round(at)?);
         }
@@ -101,12 +97,6 @@ impl<'b> Scene<'b> {
         let stage = ground.start(bench)?;
         let folder = stage.repository().join("replicas");
         fs::create_dir(&folder)?;
-        let scan = |name: &str, chunk| Errand {
-            source: stage.disk(0).to_owned(),
-            replica: folder.join(name).with_extension("img"),
-            digests: folder.join(name).with_extension("digests"),
-            chunk,
-        };
         let scene = Scene {
             bench,
             seed: 2,
@@ -114,26 +104,27 @@ impl<'b> Scene<'b> {
             first_digests: folder.join("first.digests"),
             ours: folder.join("ours"),
             rsync: folder.join("rsync.img"),
-            scan: scan("scan", scan::CHUNK),
-            fine: scan("fine", scan::FINE),
+            scan: Errand {
+                source: stage.disk(0).to_owned(),
+                replica: folder.join("scan.img"),
+                digests: folder.join("digests"),
+            },
             stage,
         };
         cp::clone(scene.stage.disk(0), &scene.first)?;
-        // All differs from no checksums at all. What the fine one writes are the same bytes again.
-        fs::File::create(&scene.scan.replica)?;
+        cp::clone(scene.stage.disk(0), &scene.scan.replica)?;
+        // All differs from no checksums at all: what it writes are the same bytes again.
         process::finish(&mut scene.scan.command()?)?;
-        cp::clone(scene.stage.disk(0), &scene.fine.replica)?;
-        process::finish(&mut scene.fine.command()?)?;
-        fs::copy(&scene.fine.digests, &scene.first_digests)?;
+        fs::copy(&scene.scan.digests, &scene.first_digests)?;
         Ok(scene)
     }
 
     /// The disk is what it was at first, in one piece, and so are the replicas.
     fn reset(&self) -> anyhow::Result<()> {
-        for image in [self.stage.disk(0), &self.rsync, &self.fine.replica] {
+        for image in [self.stage.disk(0), &self.rsync, &self.scan.replica] {
             cp::clone(&self.first, image)?;
         }
-        fs::copy(&self.first_digests, &self.fine.digests)?;
+        fs::copy(&self.first_digests, &self.scan.digests)?;
         self.replicate()?;
         Ok(())
     }
@@ -164,9 +155,9 @@ impl<'b> Scene<'b> {
         self.reset()?;
         let (changed, ranges) = self.change(CHANGE)?;
         let mut round = Round::default();
-        for turn in 0..4 {
+        for turn in 0..3 {
             self.rest()?;
-            match (at + turn) % 4 {
+            match (at + turn) % 3 {
                 0 => {
                     let before = self.bench.network.bytes()?;
                     round.ours = self.replicate()?;
@@ -175,8 +166,7 @@ impl<'b> Scene<'b> {
                     round.wire = (bytes as f64 - 32.0 * ranges as f64) / changed as f64;
                 }
                 1 => round.rsync = rsync::update(self.stage.disk(0), &self.rsync)?,
-                2 => round.scan = process::finish(&mut self.scan.command()?)?.seconds,
-                _ => round.fine = process::finish(&mut self.fine.command()?)?.seconds,
+                _ => round.scan = process::finish(&mut self.scan.command()?)?.seconds,
             }
         }
         Ok(round)
@@ -194,8 +184,7 @@ impl<'b> Scene<'b> {
         let disk = self.stage.disk(0);
         let name = disk.file_name().context("a disk without a name")?;
         let ours = self.ours.join(name);
-        let scanned = [&self.scan.replica, &self.fine.replica];
-        for replica in [&ours, &self.rsync].into_iter().chain(scanned) {
+        for replica in [&ours, &self.rsync, &self.scan.replica] {
             process::finish(Command::new("cmp").args([disk as &Path, replica]))?;
         }
         Ok(())
@@ -207,7 +196,7 @@ impl<'b> Scene<'b> {
             median(&all(|round| round.ours)),
             self.bench.sizes.replicated,
         );
-        let against = |name, bar, theirs: fn(&Round) -> f64, ratio: fn(&Round) -> f64, who| {
+        let against = |name, theirs: fn(&Round) -> f64, ratio: fn(&Round) -> f64, who| {
             let note = format!(
                 "1 % of {} MiB: {:.2} s of {who} against {ours:.2} s, with snapshot, flush and the \
                  end of the old snapshot; the file system's clone alone took {:.2} s of these",
@@ -215,30 +204,20 @@ impl<'b> Scene<'b> {
                 median(&all(theirs)),
                 median(&all(|round| round.stall)),
             );
-            Figure::of(name, "×", bar, &all(ratio), note)
+            Figure::of(name, "×", Bar::AtLeast(10.0), &all(ratio), note)
         };
-        let bar = Some(Bar::AtLeast(10.0));
         vec![
             against(
                 "incremental_vs_rsync",
-                bar,
                 |round| round.rsync,
                 |round| round.rsync / round.ours,
                 "rsync --inplace --no-whole-file",
             ),
             against(
                 "incremental_vs_checksum",
-                bar,
                 |round| round.scan,
                 |round| round.scan / round.ours,
-                "a scan with SHA-256 of chunks of 10 MiB, as Coriolis's replicator makes it",
-            ),
-            against(
-                "incremental_vs_fine_checksum",
-                None,
-                |round| round.fine,
-                |round| round.fine / round.ours,
-                "a scan with SHA-256 of chunks of 64 KiB",
+                "a scan with SHA-256 of blocks of 64 KiB",
             ),
             Figure::of(
                 "incremental_wire_bytes",

@@ -1,4 +1,4 @@
-//! The generic way to find what changed: a checksum of every chunk of the disk, compared with those
+//! The generic way to find what changed: a checksum of every block of the disk, compared with those
 //! of the last time.
 
 use std::fs::{self, File};
@@ -10,21 +10,9 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// As Coriolis's own replicator does it, which looks for what changed from inside a virtual machine:
-/// SHA-256 of chunks of 10 MiB, and a chunk that differs is sent as a whole (`hash_method` and
-/// `chunk_size` of `coriolis/providers/replicator.py`, commit 0d4c699). It clones the disks and boots
-/// that machine first, reads chunks that differ a second time, and sends them over a network: none of
-/// this is done here.
-pub const CHUNK: usize = 10 << 20;
-
-/// So small that a block of 4 KiB that was written takes few others along: the best that a scan can
-/// do. Nobody keeps that many checksums.
-pub const FINE: usize = 64 << 10;
-
+/// Small enough that a block that was written takes few others along.
+const BLOCK: usize = 64 << 10;
 const DIGEST: usize = 32;
-
-/// Bytes that are read at once, at least.
-const READ: usize = 1 << 20;
 
 /// What it is sent for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,8 +23,6 @@ pub struct Errand {
     pub replica: PathBuf,
     /// The checksums of the last time; empty the first time.
     pub digests: PathBuf,
-    /// Bytes that share a checksum.
-    pub chunk: usize,
 }
 
 impl Errand {
@@ -48,13 +34,13 @@ impl Errand {
     }
 }
 
-/// Reads all of the source, and writes the chunks that differ.
+/// Reads all of the source, and writes the blocks that differ.
 pub fn run(errand: &Errand) -> anyhow::Result<()> {
     let known = read_if_there(&errand.digests)?;
     let mut source = File::open(&errand.source)?;
     let replica = File::options().write(true).open(&errand.replica)?;
     let (mut found, mut written) = (Vec::with_capacity(known.len()), 0_u64);
-    let mut buffer = vec![0; READ.next_multiple_of(errand.chunk)];
+    let mut buffer = vec![0; 1 << 20];
     let mut position = 0;
     loop {
         let mut filled = 0;
@@ -64,14 +50,14 @@ pub fn run(errand: &Errand) -> anyhow::Result<()> {
                 count => filled += count,
             }
         }
-        for chunk in buffer[..filled].chunks(errand.chunk) {
-            let digest = Sha256::digest(chunk);
+        for block in buffer[..filled].chunks(BLOCK) {
+            let digest = Sha256::digest(block);
             if known.get(found.len()..found.len() + DIGEST) != Some(&digest[..]) {
-                replica.write_all_at(chunk, position)?;
-                written += chunk.len() as u64;
+                replica.write_all_at(block, position)?;
+                written += block.len() as u64;
             }
             found.extend_from_slice(&digest);
-            position += chunk.len() as u64;
+            position += block.len() as u64;
         }
         if filled < buffer.len() {
             break;
