@@ -4,8 +4,10 @@
 use coriolis_ovm_exporter::protocol::delta::Compression;
 
 use super::Group;
+use super::sides::{self, ratios};
 use crate::bench::Bench;
 use crate::disks;
+use crate::pairs::alternated;
 use crate::report::{Bar, Figure, median};
 use crate::stage::{Ground, clone_of};
 use crate::transfer::Source;
@@ -23,7 +25,6 @@ pub const GROUP: Group = Group {
 
 /// Never much worse than whoever knew before.
 const BAR: Bar = Bar::AtLeast(0.95);
-const CHOICES: [Compression; 3] = [Compression::None, Compression::Zstd, Compression::Auto];
 
 /// A link, and how much of the disk goes over it.
 struct Link {
@@ -84,28 +85,25 @@ fn on(bench: &Bench, link: &Link, sources: &[(&str, Source)]) -> anyhow::Result<
     let mut told = Vec::new();
     for (kind, source) in sources {
         let source = source.beginning(size);
-        let mut rates = [Vec::new(), Vec::new(), Vec::new()];
-        for round in 0..bench.sizes.pairs {
-            for turn in 0..CHOICES.len() {
-                let choice = (round + turn) % CHOICES.len();
-                let transfer = source.packed(CHOICES[choice]).read()?;
-                rates[choice].push(transfer.rate());
-            }
-        }
-        let [none, zstd, auto] = &rates;
-        // Which one was better is known from all rounds, not from the luck of each.
-        let better = if median(none) >= median(zstd) {
-            none
+        let rate = |choice| anyhow::Ok(source.packed(choice).read()?.rate());
+        // Which of the fixed ones is better is many times a pair's own noise, or does not matter.
+        let (none, zstd) = (rate(Compression::None)?, rate(Compression::Zstd)?);
+        let better = if none >= zstd {
+            Compression::None
         } else {
-            zstd
+            Compression::Zstd
         };
-        let pairs = auto.iter().zip(better);
-        let ratios: Vec<f64> = pairs.map(|(auto, better)| auto / better).collect();
+        let pairs = alternated(
+            // What takes a second differs more from time to time than what takes ten.
+            bench.sizes.pairs * if link.megabits.is_some() { 1 } else { 3 },
+            || rate(Compression::Auto),
+            || rate(better),
+        )?;
+        let ratios = ratios(&pairs, |rate| *rate);
         told.push(format!(
-            "{kind}: {:.1} MB/s (none {:.1}, zstd {:.1})",
-            median(auto),
-            median(none),
-            median(zstd)
+            "{kind}: {} of {} (once before: none {none:.1}, zstd {zstd:.1})",
+            sides::told("MB/s", &pairs, |rate| *rate),
+            better.as_str(),
         ));
         if worst.is_empty() || median(&ratios) < median(&worst) {
             worst = ratios;

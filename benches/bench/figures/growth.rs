@@ -1,6 +1,6 @@
 //! Curves.
 
-use crate::report::{Bar, Figure};
+use crate::report::{Bar, Figure, steepest};
 
 /// What still is linear: trees are one level deeper for many times as much in them.
 const LINEAR: f64 = 1.2;
@@ -19,11 +19,19 @@ pub fn figure(name: &'static str, points: &[[f64; 2]], what: &str) -> Figure {
         .iter()
         .map(|[x, y]| format!("{x}: {}", short(*y)))
         .collect();
-    figure.note = format!("{what}: {kind} ({})", told.join(", "));
+    let places = match steepest(points) {
+        Some(stretch) => format!(", most from {} to {}", stretch.x[0], stretch.x[1]),
+        None => String::new(),
+    };
+    figure.note = format!("{what}: {kind}{places} ({})", told.join(", "));
     figure
 }
 
 fn short(value: f64) -> String {
-    let places = if value >= 100.0 { 0 } else { 2 };
+    let places = match value {
+        value if value >= 100.0 => 0,
+        value if value >= 1.0 => 2,
+        _ => 4,
+    };
     format!("{value:.places$}")
 }

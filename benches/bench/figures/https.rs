@@ -254,10 +254,15 @@ impl Scene<'_> {
 
 fn page_cache_left(ours: &Source, file: &std::path::Path) -> anyhow::Result<Figure> {
     let before = disks::cached(file)?;
+    anyhow::ensure!(
+        before == 0,
+        "{before} bytes of {} are in the page cache before anything is read",
+        file.display()
+    );
     let mut left = Vec::new();
     for source in [ours.clone(), ours.as_delta()] {
         source.read()?;
-        left.push(mebibytes(disks::cached(file)?.saturating_sub(before)));
+        left.push(mebibytes(disks::cached(file)?));
     }
     let most = left.iter().copied().fold(0.0, f64::max);
     let note = format!(

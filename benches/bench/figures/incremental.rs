@@ -198,8 +198,9 @@ impl<'b> Scene<'b> {
         );
         let against = |name, theirs: fn(&Round) -> f64, ratio: fn(&Round) -> f64, who| {
             let note = format!(
-                "1 % of {} MiB: {:.2} s of {who} against {ours:.2} s, with snapshot, flush and the \
-                 end of the old snapshot; the file system's clone alone took {:.2} s of these",
+                "1 % of {} MiB, in one piece before: {:.2} s of {who} against {ours:.2} s, with \
+                 snapshot, flush and the end of the old snapshot; the file system's clone alone \
+                 took {:.2} s of these",
                 size >> 20,
                 median(&all(theirs)),
                 median(&all(|round| round.stall)),

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::bar::Bar;
-use super::statistics::{median, power};
+use super::statistics::{median, steepest};
 
 /// One thing that was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -45,7 +45,7 @@ impl Figure {
         Figure::new(name, unit, bar.into(), median(values), runs, note.into())
     }
 
-    /// How a curve grows: see [`power`].
+    /// How a curve grows where it grows most: see [`steepest`].
     pub fn curve(
         name: &'static str,
         bar: impl Into<Option<Bar>>,
@@ -53,7 +53,8 @@ impl Figure {
         note: impl Into<String>,
     ) -> Figure {
         let runs = points.iter().copied().map(Run::Point).collect();
-        Figure::new(name, "power", bar.into(), power(points), runs, note.into())
+        let power = steepest(points).map_or(f64::NAN, |stretch| stretch.power);
+        Figure::new(name, "power", bar.into(), power, runs, note.into())
     }
 
     /// Something that was not measured, and why.

@@ -8,7 +8,7 @@ mod table;
 
 pub use bar::Bar;
 pub use figure::Figure;
-pub use statistics::median;
+pub use statistics::{median, steepest};
 pub use table::table;
 
 use serde::Serialize;

@@ -12,26 +12,29 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// With which power of x the curve grows: 0 is flat, 1 linear, 2 quadratic. The slope of the
-/// straight line that lies nearest to the points on paper with two logarithmic scales; NaN of less
-/// than two points. Points that are not above 0 have no place there.
-pub fn power(points: &[[f64; 2]]) -> f64 {
-    let logarithms: Vec<[f64; 2]> = points
+/// How a curve grows between two of its points.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    /// Where on the x axis it begins and ends.
+    pub x: [f64; 2],
+    /// The power of x: 0 is flat, 1 linear, 2 quadratic.
+    pub power: f64,
+}
+
+/// Where a curve grows most, looked at ten times of x at a time: over all of it a part that does not
+/// grow would hide one that grows too fast. Points that are not above 0 have no place there.
+pub fn steepest(points: &[[f64; 2]]) -> Option<Stretch> {
+    let points = points
         .iter()
-        .filter(|point| point.iter().all(|value| *value > 0.0))
-        .map(|[x, y]| [x.ln(), y.ln()])
-        .collect();
-    let mean = |axis: usize| {
-        let sum: f64 = logarithms.iter().map(|point| point[axis]).sum();
-        sum / logarithms.len() as f64
-    };
-    let (across, up) = (mean(0), mean(1));
-    let (mut common, mut spread) = (0.0, 0.0);
-    for [x, y] in &logarithms {
-        common += (x - across) * (y - up);
-        spread += (x - across).powi(2);
-    }
-    common / spread
+        .filter(|point| point.iter().all(|value| *value > 0.0));
+    let stretches = points.clone().filter_map(|from| {
+        let to = points.clone().find(|to| to[0] >= from[0] * 9.99)?;
+        Some(Stretch {
+            x: [from[0], to[0]],
+            power: (to[1] / from[1]).ln() / (to[0] / from[0]).ln(),
+        })
+    });
+    stretches.max_by(|one, other| one.power.total_cmp(&other.power))
 }
 
 #[cfg(test)]
@@ -48,16 +51,27 @@ mod tests {
 
     #[test]
     fn powers_of_known_curves() {
-        let curve = |power: i32| -> Vec<[f64; 2]> {
-            let xs = [1.0, 10.0, 100.0, 1000.0];
-            xs.map(|x: f64| [x, 3.0 * x.powi(power)]).to_vec()
-        };
         for expected in 0..3 {
-            let found = power(&curve(expected));
+            let curve = [1.0, 10.0, 100.0, 1000.0].map(|x: f64| [x, 3.0 * x.powi(expected)]);
+            let found = steepest(&curve).unwrap().power;
             assert!((found - f64::from(expected)).abs() < 1e-9, "{found}");
         }
-        assert!(power(&[[1.0, 1.0]]).is_nan());
-        assert!(power(&[]).is_nan());
-        assert!((power(&[[0.0, 5.0], [1.0, 2.0], [2.0, 4.0]]) - 1.0).abs() < 1e-9);
+        assert!(steepest(&[[1.0, 1.0]]).is_none());
+        assert!(steepest(&[[1.0, 1.0], [2.0, 2.0]]).is_none());
+        assert!(steepest(&[]).is_none());
+    }
+
+    #[test]
+    fn a_flat_beginning_hides_nothing() {
+        let bent = [
+            [0.0, 5.0],
+            [1.0, 2.0],
+            [10.0, 2.0],
+            [100.0, 200.0],
+            [1000.0, 200.0],
+        ];
+        let found = steepest(&bent).unwrap();
+        assert!((found.x[0] - 10.0).abs() < 1e-9 && (found.x[1] - 100.0).abs() < 1e-9);
+        assert!((found.power - 2.0).abs() < 1e-9, "{found:?}");
     }
 }
