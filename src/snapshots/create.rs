@@ -5,13 +5,16 @@
 //! | directory with a manifest `creating` in every repository | directories, empty clones | undoes |
 //! | clones | unsealed clones | undoes |
 //! | sealed | sealed clones | undoes |
+//! | all that is durable, and manifests `ready` beside their places | the same | undoes |
 //! | manifest `ready` in some repositories | a snapshot that no client was told of | undoes |
 //! | manifest `ready` in all | a snapshot | serves it |
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +35,7 @@ use super::wish::Wish;
 use super::{Snapshots, delete};
 use crate::ovm::repository::Repository;
 use crate::protocol::Consistency;
+use crate::sys::durable::Beside;
 use crate::sys::flock::Flock;
 use crate::sys::reflink::{self, CloneCall};
 use crate::sys::{file_system, syncfs};
@@ -148,9 +152,9 @@ impl Snapshots {
                         rates: Rates::of(manifests),
                         margin: self.settings.get().storage_timeout,
                     };
-                    self.fill(&mut manifest, subject, wish, &sources, &pace)?;
+                    let clones = self.fill(&mut manifest, subject, wish, &sources, &pace)?;
                     pace.publishes(manifest.id)?;
-                    publish(&mut manifest, &repositories, &self.faults)?;
+                    publish(&mut manifest, &clones, &repositories, &self.faults)?;
                     turn.stepped();
                     Ok(None)
                 }
@@ -370,7 +374,8 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Clones and seals every disk, and notes in the manifest what they are.
+    /// Clones and seals every disk, and notes in the manifest what they are. The clones, which are
+    /// not written out yet.
     fn fill(
         &self,
         manifest: &mut Manifest,
@@ -378,7 +383,7 @@ impl Snapshots {
         wish: &Wish,
         sources: &[Source<'_>],
         pace: &Pace<'_>,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<Vec<(File, PathBuf)>, SnapshotError> {
         let mut ready = Vec::new();
         let mut extents = Vec::new();
         for source in sources {
@@ -415,10 +420,11 @@ impl Snapshots {
         stalled?;
         let clones = clones?;
         outcome?.note(manifest);
+        let mut unwritten = Vec::new();
         for (disk, ((clone, held), source, target)) in manifest.disks.iter_mut().zip(clones) {
-            pace.touches("writing out and sealing", &target)?;
+            pace.touches("sealing", &target)?;
             source.see_that_it_can_be_removed(&subject.vm_id, &clone)?;
-            let sealed = seal::seal(&clone, &target, self.settings.get().immutable)?;
+            let sealed = seal::mark(&clone, &target, self.settings.get().immutable)?;
             disk.size = sealed.identity.size;
             disk.extents = sealed.extents;
             disk.stall_us = u64::try_from(held.as_micros()).unwrap_or(u64::MAX);
@@ -431,8 +437,9 @@ impl Snapshots {
                     disk.name
                 ));
             }
+            unwritten.push((clone, target));
         }
-        Ok(())
+        Ok(unwritten)
     }
 }
 
@@ -502,21 +509,54 @@ fn repeated(
     snapshot.clone().ready().map(Some)
 }
 
-/// Says ready, in every repository.
+/// Says ready, in every repository, once all that makes it so is durable.
 fn publish(
     manifest: &mut Manifest,
+    clones: &[(File, PathBuf)],
     repositories: &[Repository],
     faults: &Faults,
 ) -> Result<(), SnapshotError> {
     manifest.state = State::Ready;
-    for repository in repositories {
-        let shelf = Shelf::of(&repository.mount_point);
-        shelf
-            .write_manifest(manifest, faults)
-            .map_err(SnapshotError::io(
-                "cannot write the manifest in",
-                &shelf.directory(manifest.id),
-            ))?;
+    let manifest = &*manifest;
+    let failed = |shelf: &Shelf| {
+        let directory = shelf.directory(manifest.id);
+        move |error| SnapshotError::io("cannot write the manifest in", &directory)(error)
+    };
+    let shelves: Vec<Shelf> = repositories
+        .iter()
+        .map(|repository| Shelf::of(&repository.mount_point))
+        .collect();
+    let write_out = || {
+        clones
+            .iter()
+            .try_for_each(|(clone, path)| seal::write_out(clone, path))?;
+        // The name too: nothing may be ready under one that a power cut takes back.
+        shelves
+            .iter()
+            .try_for_each(|shelf| shelf.sync_names().map_err(failed(shelf)))
+    };
+    // What is beside its place says nothing yet, and goes out with the clones.
+    let beside = thread::scope(|scope| {
+        let meanwhile = thread::Builder::new()
+            .name("sync".to_owned())
+            .spawn_scoped(scope, write_out);
+        let beside: Result<Vec<Beside>, SnapshotError> = shelves
+            .iter()
+            .map(|shelf| {
+                let beside = shelf.write_beside(manifest, faults);
+                beside.map_err(failed(shelf))
+            })
+            .collect();
+        match meanwhile {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+            // There is no thread to be had: one after the other.
+            Err(_) => write_out()?,
+        }
+        beside
+    })?;
+    for (beside, shelf) in beside.into_iter().zip(&shelves) {
+        beside.put_in_place().map_err(failed(shelf))?;
+        faults.pass(Point::ManifestPlaced);
         faults.pass(Point::CreatePublished);
     }
     Ok(())

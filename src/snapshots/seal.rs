@@ -25,14 +25,30 @@ pub struct Sealed {
     pub unsealed: Option<String>,
 }
 
-/// Seals a clone. With `immutable` unset the flag is left out, on request.
+/// Writes a clone out and seals it. With `immutable` unset the flag is left out, on request.
 ///
 /// # Errors
 /// The file system's. That the flag cannot be set is no error.
 pub fn seal(clone: &File, path: &Path, immutable: bool) -> Result<Sealed, SnapshotError> {
+    write_out(clone, path)?;
+    mark(clone, path, immutable)
+}
+
+/// Makes a clone durable.
+///
+/// # Errors
+/// The file system's.
+pub fn write_out(clone: &File, path: &Path) -> Result<(), SnapshotError> {
     clone
         .sync_all()
-        .map_err(SnapshotError::io("cannot write out", path))?;
+        .map_err(SnapshotError::io("cannot write out", path))
+}
+
+/// Seals a clone that is written out later, before anybody is told of it.
+///
+/// # Errors
+/// As [`seal`].
+pub fn mark(clone: &File, path: &Path, immutable: bool) -> Result<Sealed, SnapshotError> {
     let unsealed = if immutable {
         attributes::set(clone, IMMUTABLE, true)
             .err()

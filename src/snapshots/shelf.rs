@@ -25,7 +25,7 @@ use super::manifest::{self, Manifest, ManifestError};
 use super::probe::SCRATCH;
 use crate::ovm::repository::Repository;
 use crate::sys::attributes;
-use crate::sys::durable;
+use crate::sys::durable::{self, Beside};
 use crate::sys::flock::Flock;
 
 /// Directory below a repository's mount point; the first generation used the same.
@@ -246,14 +246,26 @@ impl Shelf {
     /// # Errors
     /// The file system's; the old one stays then.
     pub fn write_manifest(&self, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
+        self.write_beside(manifest, faults)?.put_in_place()?;
+        faults.pass(Point::ManifestPlaced);
+        Ok(())
+    }
+
+    /// Writes a snapshot's manifest beside the one that is there, out to the device.
+    ///
+    /// # Errors
+    /// The file system's; nothing is left beside then.
+    pub fn write_beside(&self, manifest: &Manifest, faults: &Faults) -> io::Result<Beside> {
         let directory = self.directory(manifest.id);
         set_immutable(&directory.join(manifest::FILE_NAME), false)?;
         faults.pass(Point::ManifestUnsealed);
-        replace(&directory, manifest::FILE_NAME, manifest, faults)
+        let beside = durable::write_beside(&directory, manifest::FILE_NAME, &manifest.to_bytes())?;
+        faults.pass(Point::ManifestBeside);
+        Ok(beside)
     }
 
     /// Makes a snapshot's directory with its first manifest in it, and locks it. Nobody sees the
-    /// name without the manifest.
+    /// name without the manifest. The name is not durable yet: see [`Shelf::sync_names`].
     ///
     /// # Errors
     /// The file system's; nothing is left then.
@@ -313,18 +325,26 @@ impl Shelf {
     fn furnish(&self, hidden: &Path, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
         // The tombstone is written now, while there is room: a full file system must still be able to
         // say "deleting", which takes no more than a rename then.
-        for (name, content) in [
-            (manifest::FILE_NAME, manifest),
-            (TOMBSTONE, &manifest.deleting()),
-        ] {
-            let written = durable::write_beside(hidden, name, &content.to_bytes())?;
+        let (creating, deleting) = (manifest.to_bytes(), manifest.deleting().to_bytes());
+        let files = [(manifest::FILE_NAME, &*creating), (TOMBSTONE, &*deleting)];
+        for written in durable::write_both_beside(hidden, files)? {
             faults.pass(Point::ManifestBeside);
             written.rename()?;
             faults.pass(Point::ManifestPlaced);
         }
-        durable::sync_directory(hidden)?;
+        // Their content is durable. Names need no wait of their own: journals keep the order in which
+        // they were given, so that after a power cut there is no later one without those before it.
         fs::rename(hidden, self.directory(manifest.id))?;
         faults.pass(Point::DirectoryNamed);
+        Ok(())
+    }
+
+    /// Makes the names of the snapshots' directories durable. Until then a power cut may leave one
+    /// under its hidden name, as if it had not been finished.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn sync_names(&self) -> io::Result<()> {
         durable::sync_directory(&self.root)
     }
 

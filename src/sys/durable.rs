@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// Makes the names in a directory durable.
 ///
@@ -33,29 +34,71 @@ pub struct Beside {
 /// # Errors
 /// The kernel's; nothing is left beside then.
 pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<Beside> {
+    write(directory, name, content)
+        .and_then(|(beside, file)| file.sync_all().map(|()| beside))
+        .inspect_err(|_| remove_temporary(directory, name))
+}
+
+/// The same for two files of a directory. They go out to the device at the same time: a journal takes
+/// both along at once.
+///
+/// # Errors
+/// The kernel's; nothing is left beside then.
+pub fn write_both_beside(directory: &Path, files: [(&str, &[u8]); 2]) -> io::Result<[Beside; 2]> {
+    let [one, other] = files;
+    let written = || {
+        let (one, file) = write(directory, one.0, one.1)?;
+        let (other, other_file) = write(directory, other.0, other.1)?;
+        sync_both(&file, &other_file)?;
+        Ok([one, other])
+    };
+    written().inspect_err(|_| {
+        for (name, _) in files {
+            remove_temporary(directory, name);
+        }
+    })
+}
+
+fn sync_both(one: &File, other: &File) -> io::Result<()> {
+    thread::scope(|scope| {
+        let meanwhile = thread::Builder::new()
+            .name("sync".to_owned())
+            .spawn_scoped(scope, || other.sync_all());
+        let synced = one.sync_all();
+        let other_synced = match meanwhile {
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("writing out a file ended badly"))),
+            // There is no thread to be had: one after the other.
+            Err(_) => other.sync_all(),
+        };
+        synced.and(other_synced)
+    })
+}
+
+/// It is not on the device yet.
+fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<(Beside, File)> {
     let temporary = directory.join(temporary(name));
     // A leftover of a crash: nobody reads it.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let written = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        });
-    if let Err(error) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    Ok(Beside {
+        .open(&temporary)?;
+    file.write_all(content)?;
+    let beside = Beside {
         directory: directory.to_owned(),
         name: name.to_owned(),
-    })
+    };
+    Ok((beside, file))
+}
+
+fn remove_temporary(directory: &Path, name: &str) {
+    let _ = fs::remove_file(directory.join(temporary(name)));
 }
 
 impl Beside {
