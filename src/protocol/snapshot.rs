@@ -80,8 +80,7 @@ pub struct SnapshotDisk {
     /// With `compareTo`: `extents` or `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// Why it was compared by content, where it was; why there are no chunks, where the file
-    /// cannot be read.
+    /// Why it was compared by content, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

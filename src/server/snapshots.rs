@@ -138,22 +138,24 @@ pub(super) fn contents(
     }
 }
 
-/// `PATCH …/snapshots/{snapshot}`: its label, and when it goes.
+/// `PATCH …/snapshots/{snapshot}`: its label, and when it goes. What is wrong with a disk is an error
+/// before anything is changed; with `chunks=false` no disk is looked at.
 pub(super) async fn change(
     State(app): State<Shared>,
     Ids((name, id)): Ids<(String, String)>,
+    Parameters(query): Parameters<SnapshotQuery>,
     request: Request,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
+    let chunks = query.chunks()?;
     // Without a body nothing is changed, which is refused as such.
     let change: protocol::SnapshotChange = read_json_body_if_any(request, &app.body).await?;
     let change = Change::of(change, Timestamp::now())?;
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
         let vm_id = &snapshot.manifest.vm_id;
-        let changed = app.snapshots.change(vm_id, &id, &change, turn)?;
+        let changed = app.snapshots.change(vm_id, &id, &change, chunks, turn)?;
         tracing::info!(snapshot = id, "snapshot changed");
-        let allocated = app.snapshots.allocated(changed)?;
-        Ok::<_, ApiError>(Json(present::snapshot(allocated, true)))
+        Ok::<_, ApiError>(Json(present::snapshot(changed, true)))
     })
     .await
 }

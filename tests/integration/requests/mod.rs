@@ -4,6 +4,7 @@ mod disks;
 mod keys;
 mod list;
 mod report;
+mod tampered;
 mod terms;
 
 use reqwest::Method;
