@@ -88,7 +88,6 @@ fn take(
             app.snapshots.create(&subject, wish, turn)?
         }
     };
-    tracing::info!(snapshot = %snapshot.id(), vm = vm.id, "snapshot taken");
     turn.take()?;
     Ok(snapshot)
 }
@@ -154,7 +153,6 @@ pub(super) async fn change(
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
         let vm_id = &snapshot.manifest.vm_id;
         let changed = app.snapshots.change(vm_id, &id, &change, chunks, turn)?;
-        tracing::info!(snapshot = id, "snapshot changed");
         Ok::<_, ApiError>(Json(present::snapshot(changed, true)))
     })
     .await
@@ -178,7 +176,6 @@ pub(super) async fn delete(
                 let subject = subject(OperationKind::Delete, vm_id, Some(snapshot.id()));
                 let running = app.activities.begin(subject, None);
                 running.with(app.snapshots.delete(vm_id, &id, turn))?;
-                tracing::info!(snapshot = id, "snapshot deleted");
                 Ok(StatusCode::OK)
             }
         }

@@ -54,6 +54,12 @@ impl Snapshots {
             ))?;
             self.faults.pass(Point::ChangeWritten);
         }
+        tracing::info!(
+            snapshot = %manifest.id,
+            vm = manifest.vm_id,
+            expires_at = manifest.expires_at.map(tracing::field::display),
+            "snapshot changed"
+        );
         Ok(Comparison {
             snapshot: found.snapshot.saying(manifest),
             ..found

@@ -180,6 +180,7 @@ impl Snapshots {
         }
         self.index(&manifest, &repositories);
         drop(locks);
+        tracing::info!(snapshot = %manifest.id, vm = manifest.vm_id, "snapshot taken");
         Ok(Snapshot::made(manifest))
     }
 
@@ -499,7 +500,10 @@ fn repeated(
             id: snapshot.id(),
         });
     }
-    snapshot.clone().ready().map(Some)
+    let same = snapshot.clone().ready()?;
+    let vm = &same.manifest.vm_id;
+    tracing::info!(snapshot = %same.id(), vm, "snapshot answered again");
+    Ok(Some(same))
 }
 
 /// Says ready, in every repository.

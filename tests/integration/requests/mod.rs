@@ -3,6 +3,7 @@
 mod disks;
 mod keys;
 mod list;
+mod log;
 mod report;
 mod tampered;
 mod terms;
