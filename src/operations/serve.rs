@@ -36,7 +36,7 @@ use crate::snapshots::faults::Faults;
 use crate::snapshots::{BufferPool, Snapshots};
 use crate::sys::allocator;
 
-/// How long the start waits for that.
+/// How long the start waits for the first recovery round.
 const RECOVER_AT_START: Duration = Duration::from_secs(10);
 /// How long the start waits for guests that an earlier run paused.
 const RELEASE_AT_START: Duration = Duration::from_secs(10);
