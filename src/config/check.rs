@@ -78,7 +78,13 @@ pub fn check(file: &Path) -> Report {
     report.problems = draft.problems;
     for problem in &mut report.problems {
         // Here an unknown key is a mistake: this is the moment to find it.
-        problem.severity = Severity::Error;
+        if !problem
+            .key
+            .as_deref()
+            .is_some_and(|key| draft.idle.contains(key))
+        {
+            problem.severity = Severity::Error;
+        }
     }
     if draft.complete {
         let refused = |problem: &Problem| report.problems.iter().any(|p| p.key == problem.key);

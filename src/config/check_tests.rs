@@ -39,7 +39,7 @@ impl Node {
     }
 
     /// The text of a good configuration: line 1 is the database, line 4 the secret, line 6 the
-    /// certificate, line 7 the key, line 8 the authority.
+    /// certificate, line 7 the key, line 8 the authority, line 9 what makes it of use.
     fn text(&self) -> String {
         let folder = self.folder.path().display();
         format!(
@@ -50,7 +50,8 @@ impl Node {
              [api.tls]\n\
              certificate = \"{folder}/cert.pem\"\n\
              key = \"{folder}/key.pem\"\n\
-             ca_certificate = \"{folder}/ca.pem\"\n"
+             ca_certificate = \"{folder}/ca.pem\"\n\
+             require_client_certificate = true\n"
         )
     }
 
@@ -92,7 +93,22 @@ fn an_unknown_key_is_an_error_here() {
     assert_eq!(
         node.check(&text),
         [
-            "error: config.toml:9:1: api.tls.keys: is not a known key and has no effect; did you mean api.tls.key?"
+            "error: config.toml:10:1: api.tls.keys: is not a known key and has no effect; did you mean api.tls.key?"
+        ]
+    );
+}
+
+/// As the first generation had it.
+#[test]
+fn authorities_that_nobody_asks_for_are_no_mistake() {
+    let node = Node::new();
+    let text = node
+        .text()
+        .replace("require_client_certificate = true\n", "");
+    assert_eq!(
+        node.check(&text),
+        [
+            "warning: config.toml:8:18: api.tls.ca_certificate: has no effect: require_client_certificate is false, so no client certificate is asked for"
         ]
     );
 }
@@ -128,6 +144,7 @@ fn everything_wrong_comes_at_once() {
             "error: config.toml:6:16: ovm_endpoint: found \"http://manager\": it is not https, and passwords go there; accepted: \"https://HOST:PORT\" (usually port 7002)",
             "error: config.toml:8:8: api.bind: found \"here\"; accepted: an IPv4 or IPv6 address in quotes such as \"0.0.0.0\" or \"::\"",
             "error: config.toml:10:7: api.tls.key: cert.pem has no private key in PEM form (a block that begins with \"-----BEGIN\"; keys with a password are not supported)",
+            "warning: config.toml:11:18: api.tls.ca_certificate: has no effect: require_client_certificate is false, so no client certificate is asked for",
             "error: config.toml:11:18: api.tls.ca_certificate: cannot read missing.pem: No such file or directory (os error 2)",
             "warning: config.toml:13:10: jwt.secret: is shorter than 32 bytes, so it can be guessed; the daemon uses a random secret kept in none/jwt-secret instead, and warns at each start (set it to the output of `openssl rand -base64 48`)",
             "error: config.toml: api.tls.certificate: is not set; it must name the PEM file with the server certificate",

@@ -26,7 +26,7 @@ pub struct Loaded {
     pub config: Config,
     /// The file they come from.
     pub file: PathBuf,
-    /// Unknown keys, in the order of the file.
+    /// Keys that are unknown, or have no effect beside the others, in the order of the file.
     pub warnings: Vec<Problem>,
 }
 
@@ -91,6 +91,9 @@ pub(super) struct Draft {
     pub(super) complete: bool,
     /// Where the keys stand that are in the file.
     pub(super) places: BTreeMap<String, Place>,
+    /// Keys that are known and have no effect beside the others: no mistake, since files of the first
+    /// generation have one.
+    pub(super) idle: BTreeSet<&'static str>,
 }
 
 /// Reads a configuration file.
@@ -159,6 +162,7 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
                 problems: findings.problems(),
                 complete: false,
                 places: BTreeMap::new(),
+                idle: BTreeSet::new(),
             };
         }
     };
@@ -197,6 +201,7 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
             );
         }
     }
+    let mut idle = BTreeSet::new();
     // After a broken section header, good keys seem to be in the wrong section, or missing.
     if syntax_errors.is_empty() {
         for (offset, key) in &notes.unknown {
@@ -211,14 +216,23 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
         let tls = &config.api.tls;
         let asks = "api.tls.require_client_certificate";
         let authorities = "api.tls.ca_certificate";
-        let refused = notes.bad.iter().any(|(_, key, _)| key == authorities);
-        if tls.require_client_certificate && tls.ca_certificate.is_none() && !refused {
+        let refused = |name| notes.bad.iter().any(|(_, key, _)| key == name);
+        if tls.require_client_certificate && tls.ca_certificate.is_none() && !refused(authorities) {
             let message = format!(
                 "found true, but {authorities} is not set; it must name the authorities that \
                  client certificates come from"
             );
             let offset = notes.offsets.get(asks).copied();
             findings.add(offset, Some(asks), Severity::Error, message);
+        }
+        // Whoever has set it may believe that clients are asked.
+        if tls.ca_certificate.is_some() && !tls.require_client_certificate && !refused(asks) {
+            idle.insert(authorities);
+            let message = "has no effect: require_client_certificate is false, so no client \
+                           certificate is asked for"
+                .to_owned();
+            let offset = notes.offsets.get(authorities).copied();
+            findings.add(offset, Some(authorities), Severity::Warning, message);
         }
         if config.snapshots.consistency == Consistency::Command {
             for (key, command) in [
@@ -247,6 +261,7 @@ pub(super) fn draft(bytes: &[u8], file: &Path) -> Draft {
         problems: findings.problems(),
         complete: syntax_errors.is_empty(),
         places,
+        idle,
     }
 }
 

@@ -23,6 +23,11 @@ fn errors(text: &[u8]) -> Vec<String> {
     }
 }
 
+/// The warnings, a line each.
+fn shown(loaded: &Loaded) -> Vec<String> {
+    loaded.warnings.iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn an_empty_file_is_all_defaults() {
     for text in ["", "\n# nothing\n", "\u{feff}", "[api]\n[api.tls]\n"] {
@@ -33,7 +38,7 @@ fn an_empty_file_is_all_defaults() {
 }
 
 #[test]
-fn a_file_of_the_first_generation_loads_without_a_warning() {
+fn a_file_of_the_first_generation_loads_and_says_what_never_had_an_effect() {
     let text = r#"
 db_file = "/var/lib/exporter.db"
 ovm_endpoint = "https://manager.example:7002"
@@ -50,7 +55,13 @@ port = 5545
     ca_certificate = "/etc/e/ca-pub.pem"
 "#;
     let loaded = good(text);
-    assert_eq!(loaded.warnings, []);
+    assert_eq!(
+        shown(&loaded),
+        [
+            "/etc/x.toml:14:22: api.tls.ca_certificate: has no effect: require_client_certificate is false, so no client certificate is asked for"
+        ]
+    );
+    assert_eq!(loaded.warnings[0].severity, Severity::Warning);
     let config = &loaded.config;
     assert_eq!(config.db_file, Path::new("/var/lib/exporter.db"));
     assert_eq!(
@@ -326,9 +337,8 @@ b = 2
     let mut expected = Config::default();
     expected.api.port = 5544;
     assert_eq!(loaded.config, expected);
-    let shown: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
-        shown,
+        shown(&loaded),
         [
             "/etc/x.toml:2:1: db_flie: is not a known key and has no effect; did you mean db_file?",
             "/etc/x.toml:3:1: port: is not a known key and has no effect; did you mean api.port?",
@@ -344,6 +354,27 @@ b = 2
             .iter()
             .all(|warning| warning.severity == Severity::Warning)
     );
+}
+
+/// Where it is used, where it is not set, and where what is wrong is something else.
+#[test]
+fn authorities_that_nobody_asks_for_are_a_warning_and_no_others_are() {
+    for text in [
+        "api.tls = { ca_certificate = \"/ca\", require_client_certificate = true }",
+        "api.tls = { require_client_certificate = false }",
+    ] {
+        assert_eq!(shown(&good(text)), [""; 0], "{text}");
+    }
+    for asked in ["", ", require_client_certificate = false"] {
+        let text = format!("prot = 1\n[api]\ntls = {{ ca_certificate = \"/ca\"{asked} }}\nx = 1\n");
+        let shown = shown(&good(&text));
+        assert_eq!(shown.len(), 3, "{shown:#?}");
+        assert!(shown[1].starts_with("/etc/x.toml:3:26: api.tls.ca_certificate: has no effect"));
+    }
+    let text = "api.tls = { ca_certificate = \"/ca\", require_client_certificate = 1 }";
+    let errors = errors(text.as_bytes());
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert!(errors[0].contains("require_client_certificate: found 1"));
 }
 
 #[test]

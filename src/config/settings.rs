@@ -179,7 +179,8 @@ impl Default for Limits {
 pub struct Login {
     /// Failed logins from one address before it is slowed down; at least 1.
     pub max_failures: u32,
-    /// How long an address has to wait from then on; 0 never makes it wait.
+    /// The longest that an address then has to wait before the next attempt: the wait begins with a
+    /// second and doubles with each further failure. 0 never makes it wait.
     pub slow_down: Duration,
 }
 

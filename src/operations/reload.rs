@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use tokio::signal::unix::Signal;
 
 use super::log::Log;
-use super::serve::{manager_settings, throttle_policy, tls_files};
+use super::serve::{manager_settings, tls_files};
 use super::service_manager;
 use crate::config::{self, Config, ConfigError, Loaded, Severity};
+use crate::server::login_throttle::ThrottlePolicy;
 use crate::server::tls::{Identity, ServerTls, TlsFiles};
 use crate::server::{App, ManagerSettings};
 
@@ -106,7 +107,7 @@ impl Reload {
         if let Some(fresh) = fresh {
             app.manager.set(fresh.manager);
             app.tokens.take_up(held.jwt.time_to_live);
-            app.throttle.take_up(throttle_policy(&held));
+            app.throttle.take_up(ThrottlePolicy::of(&held.api.login));
             app.snapshots.take_up(held.snapshots.clone());
             say_what_changes(&old, &held, &fresh.loaded);
             self.loaded = Loaded {

@@ -36,7 +36,7 @@ use crate::snapshots::faults::Faults;
 use crate::snapshots::{BufferPool, Snapshots};
 use crate::sys::allocator;
 
-/// How long the start waits for that.
+/// How long the start waits for the first recovery round.
 const RECOVER_AT_START: Duration = Duration::from_secs(10);
 /// How long the start waits for guests that an earlier run paused.
 const RELEASE_AT_START: Duration = Duration::from_secs(10);
@@ -228,7 +228,7 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         snapshots: Arc::new(snapshots.with_toolstack(toolstack(config))),
         manager: Current::new(manager_settings(config)?),
         tokens: TokenIssuer::new(secret, config.jwt.time_to_live),
-        throttle: LoginThrottle::new(throttle_policy(config)),
+        throttle: LoginThrottle::new(ThrottlePolicy::of(&config.api.login)),
         body: BodyLimits {
             max_bytes: usize::try_from(config.api.limits.max_body).unwrap_or(usize::MAX),
             ..BodyLimits::default()
@@ -243,15 +243,6 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
         openapi: OnceLock::new(),
         node_name,
     })
-}
-
-/// How failed logins are slowed.
-pub(super) fn throttle_policy(config: &Config) -> ThrottlePolicy {
-    ThrottlePolicy {
-        max_failures: config.api.login.max_failures,
-        slow_down: config.api.login.slow_down,
-        ..ThrottlePolicy::default()
-    }
 }
 
 /// How to find and trust the manager.

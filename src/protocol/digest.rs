@@ -4,6 +4,10 @@ use sha2::Digest as _;
 
 const ZEROS: &[u8] = &[0; 64 << 10];
 
+/// Digests of blocks in one answer, at most: both sides have them in memory. A request with a block
+/// size that makes more is refused.
+pub const MAX_DIGESTS: u64 = 1 << 18;
+
 /// How to digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Algorithm {

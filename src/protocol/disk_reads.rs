@@ -39,7 +39,8 @@ pub struct ChangedRange {
 pub enum ChangeKind {
     /// Bytes to fetch and write.
     Data,
-    /// Zeros: nothing to fetch.
+    /// It reads as zeros. A replica must become zero there (write zeros or punch a hole); only the
+    /// bytes need not be fetched.
     Zero,
 }
 

@@ -80,8 +80,7 @@ pub struct SnapshotDisk {
     /// With `compareTo`: `extents` or `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// Why it was compared by content, where it was; why there are no chunks, where the file
-    /// cannot be read.
+    /// Why it was compared by content, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -117,7 +116,8 @@ pub struct Chunk {
     pub length: u64,
     /// Where it lies on the device; 0 where that means nothing.
     pub physical_start: u64,
-    /// It reads as zeros: a replica need not fetch it.
+    /// It reads as zeros. A replica must become zero there (write zeros or punch a hole); only the
+    /// bytes need not be fetched.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub zero: bool,
 }

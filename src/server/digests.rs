@@ -8,10 +8,8 @@ use super::extract::{Ids, Parameters};
 use super::query::DiskQuery;
 use super::state::{Shared, Waiting, in_turn};
 use crate::protocol::DiskDigests;
+use crate::protocol::digest::MAX_DIGESTS;
 use crate::snapshots::{Question, SnapshotError, digests};
-
-/// Digests in one answer, at most: they are in memory.
-const MAX_DIGESTS: u64 = 1 << 18;
 
 pub(super) async fn show(
     State(app): State<Shared>,

@@ -149,7 +149,7 @@ impl IntoResponse for ApiError {
         }
         let body = self.body();
         let mut response = (status, Json(&body)).into_response();
-        // For who knows the request's id.
+        // `request_id::assign` puts the id into it; it is not known here.
         response.extensions_mut().insert(body);
         let headers = response.headers_mut();
         match &self {

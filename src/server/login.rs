@@ -13,6 +13,7 @@ use super::body_limit::read_json_body;
 use super::connection::ConnectionHandle;
 use super::error::ApiError;
 use super::metrics::Login;
+use super::request_id;
 use super::state::{Shared, blocking};
 use crate::ovm::agent::AgentDatabases;
 use crate::ovm::manager::{DEFAULT_PORT, Endpoint, Manager, Trust, Verdict};
@@ -123,7 +124,7 @@ pub(super) async fn login(
                 .tokens
                 .issue(&credentials.username)
                 .map_err(|error| ApiError::Internal(error.to_string()))?;
-            tracing::info!(%peer, user = ?credentials.username, "logged in");
+            tracing::info!(%peer, user = credentials.username, "logged in");
             Ok(Json(LoginResponse { token }))
         }
     }
@@ -142,8 +143,9 @@ pub(super) async fn require_token(
             tracing::debug!("{error}");
             ApiError::NoToken
         })?;
+    request_id::is_of(&claims.user);
     if let Some(id) = claims.jti {
-        tracing::info!(user = ?claims.user, token = ?id, method = %request.method(),
+        tracing::info!(token = ?id, method = %request.method(),
             path = request.uri().path(), "asked with a token that was made on this node");
     }
     if let Some(connection) = request.extensions().get::<ConnectionHandle>() {

@@ -8,13 +8,18 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::Current;
+use crate::config::{Current, Login};
 
 /// So many addresses are remembered, about 2 MB.
 pub const MAX_ADDRESSES: usize = 10_000;
 
 /// The first delay after too many failures; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
+
+/// See [`ThrottlePolicy::window`].
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// See [`ThrottlePolicy::max_in_flight`].
+const MAX_IN_FLIGHT: u32 = 4;
 
 /// How failed logins are slowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +34,15 @@ pub struct ThrottlePolicy {
     pub max_in_flight: u32,
 }
 
-impl Default for ThrottlePolicy {
-    fn default() -> Self {
+impl ThrottlePolicy {
+    /// What the configuration says, and what is the same everywhere.
+    #[must_use]
+    pub fn of(login: &Login) -> Self {
         Self {
-            max_failures: 5,
-            window: Duration::from_secs(15 * 60),
-            slow_down: Duration::from_secs(60),
-            max_in_flight: 4,
+            max_failures: login.max_failures,
+            window: WINDOW,
+            slow_down: login.slow_down,
+            max_in_flight: MAX_IN_FLIGHT,
         }
     }
 }

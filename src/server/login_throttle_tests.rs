@@ -22,6 +22,22 @@ fn wait_of(throttle: &Arc<LoginThrottle>, peer: IpAddr, now: Instant) -> Duratio
     throttle.begin(peer, now).unwrap_err().retry_after
 }
 
+/// What `config.toml.example` says: five failures are free, and no wait is longer than 30 s.
+#[test]
+fn without_a_word_in_the_configuration_the_longest_wait_is_half_a_minute() {
+    let throttle = LoginThrottle::new(ThrottlePolicy::of(&Login::default()));
+    let mut now = Instant::now();
+    for _ in 0..5 {
+        fail(&throttle, address(1), now);
+    }
+    for seconds in [1, 2, 4, 8, 16, 30, 30] {
+        let wait = wait_of(&throttle, address(1), now);
+        assert_eq!(wait, Duration::from_secs(seconds));
+        now += wait;
+        fail(&throttle, address(1), now);
+    }
+}
+
 #[test]
 fn the_delay_doubles_from_one_second_up_to_its_limit() {
     let throttle = LoginThrottle::new(POLICY);

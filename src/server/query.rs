@@ -91,6 +91,13 @@ pub(super) fn chunks_parameter() -> Parameter {
     Parameter::query("chunks", chunks, truth())
 }
 
+/// The same where a snapshot is changed.
+pub(super) fn change_chunks_parameter() -> Parameter {
+    let chunks = "Whether chunks are listed. They are read before anything is changed; without them \
+                  no disk is opened, and a snapshot that cannot be read is changed too.";
+    Parameter::query("chunks", chunks, truth())
+}
+
 /// What is compared, wherever something is.
 pub(super) fn base_parameters() -> Vec<Parameter> {
     let id = json!({"type": "string", "format": "uuid"});

@@ -1,4 +1,4 @@
-//! An id for each request, in the answer and in every line of the log that it causes.
+//! An id for each request, in the answer and in every line of the log that it causes; and who asks.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -45,6 +45,7 @@ pub(super) async fn assign(mut request: Request, next: Next) -> Response {
         peer,
         method = %request.method(),
         path = shortened(request.uri().path()),
+        user = tracing::field::Empty,
     );
     request.extensions_mut().insert(RequestId(id.clone()));
     let begun = std::time::Instant::now();
@@ -70,6 +71,12 @@ pub(super) async fn assign(mut request: Request, next: Next) -> Response {
         true => body,
         false => Body::new(Spanned { body, span }),
     })
+}
+
+/// Names in every line of this request, from now on, who asks. Both forms of the log quote and escape
+/// text: a name cannot look like a line of its own.
+pub(super) fn is_of(user: &str) {
+    Span::current().record("user", user);
 }
 
 /// As much of a path as stands in logs and errors: a stranger can send one of 32 KiB, and logs are

@@ -195,6 +195,7 @@ fn snapshots_of_a_machine() -> Vec<Route> {
             .patch(
                 snapshots::change,
                 Operation::new("changeSnapshot", "Changes label and term.")
+                    .takes([query::change_chunks_parameter()])
                     .body_if_any::<protocol::SnapshotChange>()
                     .answers(snapshot("The snapshot."))
                     .fails(&NODE_FAILURES)

@@ -88,7 +88,6 @@ fn take(
             app.snapshots.create(&subject, wish, turn)?
         }
     };
-    tracing::info!(snapshot = %snapshot.id(), vm = vm.id, "snapshot taken");
     turn.take()?;
     Ok(snapshot)
 }
@@ -138,22 +137,23 @@ pub(super) fn contents(
     }
 }
 
-/// `PATCH …/snapshots/{snapshot}`: its label, and when it goes.
+/// `PATCH …/snapshots/{snapshot}`: its label, and when it goes. What is wrong with a disk is an error
+/// before anything is changed; with `chunks=false` no disk is looked at.
 pub(super) async fn change(
     State(app): State<Shared>,
     Ids((name, id)): Ids<(String, String)>,
+    Parameters(query): Parameters<SnapshotQuery>,
     request: Request,
 ) -> Result<Json<protocol::Snapshot>, ApiError> {
+    let chunks = query.chunks()?;
     // Without a body nothing is changed, which is refused as such.
     let change: protocol::SnapshotChange = read_json_body_if_any(request, &app.body).await?;
     let change = Change::of(change, Timestamp::now())?;
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
         let vm_id = &snapshot.manifest.vm_id;
-        let changed = app.snapshots.change(vm_id, &id, &change, turn)?;
-        tracing::info!(snapshot = id, "snapshot changed");
-        let allocated = app.snapshots.allocated(changed)?;
-        Ok::<_, ApiError>(Json(present::snapshot(allocated, true)))
+        let changed = app.snapshots.change(vm_id, &id, &change, chunks, turn)?;
+        Ok::<_, ApiError>(Json(present::snapshot(changed, true)))
     })
     .await
 }
@@ -176,7 +176,6 @@ pub(super) async fn delete(
                 let subject = subject(OperationKind::Delete, vm_id, Some(snapshot.id()));
                 let running = app.activities.begin(subject, None);
                 running.with(app.snapshots.delete(vm_id, &id, turn))?;
-                tracing::info!(snapshot = id, "snapshot deleted");
                 Ok(StatusCode::OK)
             }
         }

@@ -113,6 +113,25 @@ impl Snapshots {
         by_itself(snapshot, |walk| Ok((walk, Vec::new())))
     }
 
+    /// The same as the manifest has them: no file is opened, so nothing can be wrong with one.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unavailable`], [`SnapshotError::Broken`].
+    pub fn as_written(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
+        let snapshot = snapshot.ready()?;
+        let disks = snapshot
+            .manifest
+            .disks
+            .iter()
+            .map(|disk| unread(&snapshot, disk))
+            .collect::<Result<_, _>>()?;
+        Ok(Comparison {
+            base: None,
+            disks,
+            snapshot,
+        })
+    }
+
     /// What changed in a snapshot since `base`, an older one of the same VM.
     ///
     /// # Errors
@@ -284,6 +303,17 @@ fn outcome(
     walk: &Walk,
     ranges: Vec<Range>,
 ) -> Result<DiskComparison, SnapshotError> {
+    Ok(DiskComparison {
+        base: walk.base(),
+        method: walk.method(),
+        reason: walk.reason().map(str::to_owned),
+        ranges,
+        ..unread(snapshot, disk)?
+    })
+}
+
+/// A disk of which nothing is known but what the manifest says.
+fn unread(snapshot: &Snapshot, disk: &Disk) -> Result<DiskComparison, SnapshotError> {
     let (Some(path), Some(mount_point)) = (snapshot.path(disk), snapshot.mount_point(disk)) else {
         return Err(SnapshotError::Unavailable {
             id: snapshot.id(),
@@ -294,9 +324,9 @@ fn outcome(
         disk: disk.clone(),
         path,
         mount_point,
-        base: walk.base(),
-        method: walk.method(),
-        reason: walk.reason().map(str::to_owned),
-        ranges,
+        base: None,
+        method: Method::Extents,
+        reason: None,
+        ranges: Vec::new(),
     })
 }

@@ -184,6 +184,7 @@ impl Snapshots {
         }
         self.index(&manifest, &repositories);
         drop(locks);
+        tracing::info!(snapshot = %manifest.id, vm = manifest.vm_id, "snapshot taken");
         Ok(Snapshot::made(manifest))
     }
 
@@ -506,7 +507,10 @@ fn repeated(
             id: snapshot.id(),
         });
     }
-    snapshot.clone().ready().map(Some)
+    let same = snapshot.clone().ready()?;
+    let vm = &same.manifest.vm_id;
+    tracing::info!(snapshot = %same.id(), vm, "snapshot answered again");
+    Ok(Some(same))
 }
 
 /// Says ready, in every repository, once all that makes it so is durable.

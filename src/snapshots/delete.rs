@@ -34,7 +34,7 @@ impl Snapshots {
             Ok(snapshot) => {
                 let _locks = lock_copies(&snapshot, turn)?;
                 turn.take()?;
-                finish(&snapshot, &self.faults)
+                remove(&snapshot, &self.faults)
             }
             Err(error) => Err(error),
         }
@@ -56,11 +56,19 @@ impl Snapshots {
         }
         turn.take()?;
         for (snapshot, _locks) in locked {
-            first = first.and(finish(&snapshot, &self.faults));
+            first = first.and(remove(&snapshot, &self.faults));
             self.faults.pass(Point::PurgedOne);
         }
         first
     }
+}
+
+/// Removes a snapshot that somebody wants to be rid of: the request that this runs in says who.
+fn remove(snapshot: &Snapshot, faults: &Faults) -> Result<(), SnapshotError> {
+    finish(snapshot, faults)?;
+    let vm = &snapshot.manifest.vm_id;
+    tracing::info!(snapshot = %snapshot.id(), vm, "snapshot deleted");
+    Ok(())
 }
 
 /// Takes the lock of every copy of a snapshot.

@@ -128,6 +128,15 @@ impl Snapshot {
         }
     }
 
+    /// The same once every copy says this.
+    pub(super) fn saying(self, manifest: Manifest) -> Snapshot {
+        Snapshot {
+            manifest,
+            divided: false,
+            ..self
+        }
+    }
+
     /// The snapshot's id.
     #[must_use]
     pub fn id(&self) -> Uuid {

@@ -3,6 +3,7 @@
 // clippy.toml allows it in test functions; their helpers stand outside of those.
 #![allow(clippy::unwrap_used)]
 
+mod architecture;
 mod bench_report;
 mod berkeley_db;
 mod bolt;

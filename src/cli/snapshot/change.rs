@@ -52,5 +52,5 @@ pub async fn run(
         },
     };
     let changed = client.change_snapshot(&vm, id, &change).await?;
-    output.one(listings::one(&changed))
+    output.one(listings::one_without_ranges(&changed))
 }

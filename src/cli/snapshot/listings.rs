@@ -64,6 +64,20 @@ pub fn of_all(entries: &[SnapshotEntry]) -> Listing {
 
 /// All about one.
 pub fn one(snapshot: &Snapshot) -> Listing {
+    about(snapshot, disk_value)
+}
+
+/// The same of one that came without the ranges of its disks.
+pub fn one_without_ranges(snapshot: &Snapshot) -> Listing {
+    about(snapshot, |disk| {
+        let mut value = disk_value(disk);
+        value["data"] = Value::Null;
+        value["chunks"] = Value::Null;
+        value
+    })
+}
+
+fn about(snapshot: &Snapshot, disk_value: impl Fn(&SnapshotDisk) -> Value) -> Listing {
     let mut listing = Listing::new(
         &["Snapshot ID", "VM ID", "Disks"],
         &[

@@ -15,13 +15,11 @@ use super::stop::Stop;
 use crate::client::target::Target;
 use crate::client::{Client, ClientError, DiskOf};
 use crate::protocol::DiskDigests;
-use crate::protocol::digest::{Algorithm, BlockDigests};
+use crate::protocol::digest::{Algorithm, BlockDigests, MAX_DIGESTS};
 
 const ALGORITHM: Algorithm = Algorithm::Blake3;
 /// The least bytes of a block: what differs anywhere in one is fetched whole.
 const BLOCK: u64 = 1 << 20;
-/// What one answer holds: `MAX_DIGESTS` of the daemon.
-const MAX_DIGESTS: u64 = 1 << 18;
 /// Read at once.
 const PIECE: u64 = 1 << 20;
 

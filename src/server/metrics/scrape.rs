@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 
 use super::gauges;
 use crate::server::error::ApiError;
+use crate::server::request_id;
 use crate::server::state::{Shared, blocking};
 
 /// Of OpenMetrics: what Prometheus asks for first.
@@ -67,11 +68,14 @@ pub(in crate::server) async fn require_token(
     next: Next,
 ) -> Result<Response, ApiError> {
     let given = request.headers().get(header::AUTHORIZATION);
-    if app.tokens.verify(given).is_err() {
-        let given = given.and_then(bearer).ok_or(ApiError::NoToken)?;
-        let token = app.metrics_token.as_ref().ok_or(ApiError::NoToken)?;
-        if !token.is(&given).await {
-            return Err(ApiError::NoToken);
+    match app.tokens.verify(given) {
+        Ok(claims) => request_id::is_of(&claims.user),
+        Err(_) => {
+            let given = given.and_then(bearer).ok_or(ApiError::NoToken)?;
+            let token = app.metrics_token.as_ref().ok_or(ApiError::NoToken)?;
+            if !token.is(&given).await {
+                return Err(ApiError::NoToken);
+            }
         }
     }
     Ok(next.run(request).await)

@@ -61,6 +61,13 @@ async fn a_snapshot_is_taken_listed_shown_changed_and_deleted() {
     let changed = desk.run(&update).json();
     assert_eq!(changed["Label"], "another");
     assert_eq!(changed["Expires"], Value::Null);
+    // What was not looked at is not said to be empty.
+    let disk = &changed["Disk details"][0];
+    assert_eq!(disk["size"], json!(24 << 20));
+    assert_eq!(
+        (&disk["data"], &disk["chunks"]),
+        (&Value::Null, &Value::Null)
+    );
     let change = [
         "snapshot",
         "change",

@@ -41,7 +41,7 @@ async fn each_line_is_a_json_object_where_that_is_wanted() {
         assert_eq!(line["span"]["path"], "/api/v1/vms/no-such", "{line}");
     }
     let login = lines.iter().find(|line| line["message"] == "logged in");
-    assert_eq!(login.unwrap()["user"], format!("{USER:?}"));
+    assert_eq!(login.unwrap()["user"], USER);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,7 +210,11 @@ async fn what_protects_less_than_before_is_told_as_a_warning() {
     let refused = "not in force, for the reasons above: api.tls.require_client_certificate\n";
     let said = hang_up(&node, refused);
     assert!(
-        !said.contains("changed") && !said.contains("WARN"),
+        !said.contains("changed") && !said.contains("protects less"),
+        "{said}"
+    );
+    assert!(
+        said.contains("api.tls.ca_certificate: has no effect"),
         "{said}"
     );
     fs::write(&certificate, good).unwrap();
@@ -276,6 +280,9 @@ fn it_works_with_the_configuration_of_the_first_generation() {
     let authority = site.path("ca-pub.pem");
     site.set("api.tls.ca_certificate", format!("{authority:?}"));
     let mut daemon = Daemon::start(site);
+    // Its clients were never asked for a certificate, and are not now.
+    let idle = "api.tls.ca_certificate: has no effect";
+    assert_eq!(daemon.site.log().matches(idle).count(), 1);
     daemon.signal(Signal::SIGHUP);
     wait::until("it is taken up", || daemon.site.log().contains(ALL));
     assert!(

@@ -3,7 +3,9 @@
 mod disks;
 mod keys;
 mod list;
+mod log;
 mod report;
+mod tampered;
 mod terms;
 
 use reqwest::Method;

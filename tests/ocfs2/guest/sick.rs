@@ -442,7 +442,7 @@ fn act(
             let turn = estate.snapshots.turn();
             estate
                 .snapshots
-                .change(name, &ids[0].to_string(), &change, &turn)?;
+                .change(name, &ids[0].to_string(), &change, false, &turn)?;
         }
         Deed::Recover => drop(estate.snapshots.recover()?),
     }
