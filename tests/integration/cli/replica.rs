@@ -87,7 +87,7 @@ async fn a_replica_is_made_kept_and_compared() {
     let other = format!("{name}={}", pipe.display());
     let ran = desk.run(&["verify", &vm, &snapshot, "--disk", &other]);
     assert!(
-        ran.code == 1 && ran.stderr.contains("neither a file"),
+        ran.code == 1 && ran.stderr.contains("neither a regular file"),
         "{ran:?}"
     );
     fs::remove_file(&pipe).unwrap();
