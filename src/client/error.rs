@@ -9,7 +9,7 @@ use crate::protocol::delta::DeltaError;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The daemon answered that it will not or cannot.
-    #[error("{status}: {}", body.details)]
+    #[error("{status}: {}{}", body.details, request(*status, body))]
     Refused {
         /// The HTTP status.
         status: StatusCode,
@@ -39,7 +39,7 @@ pub enum ClientError {
     #[error("the answer is not what it should be: {0}")]
     Malformed(#[source] serde_json::Error),
     /// A delta is not what it should be.
-    #[error(transparent)]
+    #[error("{}{}", .0, request_of(.0))]
     Delta(#[from] DeltaError),
     /// The answer is not the range that was asked for.
     #[error("{disk}: the answer is not the {length} bytes at {offset} that were asked for")]
@@ -115,6 +115,23 @@ impl ClientError {
             | ClientError::Delta(_)
             | ClientError::Io(_) => false,
         }
+    }
+}
+
+/// How the daemon's log calls the request, where it has more than the answer says: faults of its own.
+fn request(status: StatusCode, body: &ErrorBody) -> String {
+    let id = body
+        .request_id
+        .as_ref()
+        .filter(|_| status.is_server_error());
+    id.map(|id| format!(" (request {id})")).unwrap_or_default()
+}
+
+/// The same of a stream that the daemon could not end.
+fn request_of(error: &DeltaError) -> String {
+    match error {
+        DeltaError::GivenUp(body) => request(StatusCode::INTERNAL_SERVER_ERROR, body),
+        _ => String::new(),
     }
 }
 

@@ -80,6 +80,19 @@ async fn a_token_does_in_place_of_a_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_daemon_names_the_request_that_its_log_has() {
+    let desk = Desk::with_config("[snapshots]\nmin_free = \"100%\"\n").await;
+    let vm = desk.machine.id.as_str();
+    let line = desk.run(&["snapshot", "create", vm]).failed();
+    assert!(line.contains("507"), "{line}");
+    let id = line
+        .rsplit_once(" (request ")
+        .and_then(|(_, id)| id.strip_suffix(')'));
+    let id = id.unwrap_or_else(|| panic!("{line}"));
+    assert!(desk.node.log().contains(id), "{line}: {}", desk.node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_checked_unless_that_is_forgone() {
     let desk = Desk::set().await;
     let without = |more: &[&str]| {
