@@ -11,6 +11,7 @@ mod map;
 mod node;
 mod output;
 mod pages;
+mod password_file;
 mod patience;
 mod progress;
 mod replicate;
