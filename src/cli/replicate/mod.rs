@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::arguments::Common;
-use super::output::is_unwritten;
+use super::output::{is_unwritten, moment};
 use super::say;
 use super::words::each_once;
 use crate::causes;
@@ -78,7 +78,12 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             {
                 let text = causes::of(&error);
                 let every = duration::format(every);
-                say(&format!("ovm-exporter: {text}; tried again in {every}"));
+                let held = state.as_ref().and_then(SharedState::base_taken_at);
+                let held = held.map(|time| format!("; the replica is of {}", moment(time)));
+                let held = held.unwrap_or_default();
+                say(&format!(
+                    "ovm-exporter: {text}; tried again in {every}{held}"
+                ));
             }
             (Err(error), _) => return Err(error),
         }

@@ -156,6 +156,7 @@ impl Run {
         Ok(Outcome {
             vm: self.vm.clone(),
             snapshot: snapshot.id,
+            taken_at: snapshot.created_at,
             previous: at_first.base,
             consistency: snapshot.consistency,
             finished,
@@ -292,7 +293,7 @@ impl Run {
         ended?;
         let id = snapshot.id;
         self.journal
-            .change(|state| state.advance(id, known))
+            .change(|state| state.advance(id, snapshot.created_at, known))
             .await?;
         self.progress.on(&Event::Advanced { snapshot: id });
         self.drop_what_is_over(&self.endpoints).await?;

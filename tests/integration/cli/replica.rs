@@ -51,6 +51,7 @@ async fn a_replica_is_made_kept_and_compared() {
     ];
     let ran = desk.run(&replicate);
     assert!(ran.stderr.contains("holds snapshot"), "{ran:?}");
+    assert!(ran.stderr.contains(" of 20"), "{ran:?}");
     let table = ran.done();
     assert!(
         table.contains("| full") && table.contains("| yes"),
@@ -66,6 +67,13 @@ async fn a_replica_is_made_kept_and_compared() {
     let left = desk.run(&["snapshot", "list", &vm, "-f", "json"]).json();
     assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
     assert_eq!(left[0]["Label"], "kept");
+    // So old is the replica, and so it stays said between two runs.
+    let state = fs::read(to.join(format!(".ovm-exporter-{vm}.json"))).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    let taken_at = desk.node.client().await.snapshots(&vm).await.unwrap()[0].created_at;
+    assert!(taken_at.is_some());
+    assert_eq!(outcome["taken_at"], json!(taken_at), "{outcome}");
+    assert_eq!(state["base_taken_at"], json!(taken_at), "{state}");
     assert!(to.join(format!(".ovm-exporter-{vm}.json")).is_file());
 
     let verify = ["verify", &vm, &snapshot, "--from", path];
@@ -307,7 +315,7 @@ async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
         wait_for(|| Flock::lock(file.try_clone().unwrap(), FlockArg::LockExclusiveNonblock).ok());
     wait::until_nothing("the failure is told of", || {
         let said = running.said();
-        if said.contains("tried again in 1s") {
+        if said.contains("tried again in 1s; the replica is of 20") {
             Vec::new()
         } else {
             vec![said]
