@@ -33,6 +33,20 @@ pub struct Beside {
 /// # Errors
 /// The kernel's; nothing is left beside then.
 pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<Beside> {
+    write_beside_as(directory, name, content, 0o600)
+}
+
+/// The same as [`write_beside`], for others to read too: with this mode, less what the process's mask
+/// takes away.
+///
+/// # Errors
+/// As of [`write_beside`].
+pub fn write_beside_as(
+    directory: &Path,
+    name: &str,
+    content: &[u8],
+    mode: u32,
+) -> io::Result<Beside> {
     let temporary = directory.join(temporary(name));
     // A leftover of a crash: nobody reads it.
     match fs::remove_file(&temporary) {
@@ -42,7 +56,7 @@ pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&temporary)
         .and_then(|mut file| {
             file.write_all(content)?;

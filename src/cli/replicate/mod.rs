@@ -2,6 +2,7 @@
 
 mod board;
 mod machine;
+mod metrics_file;
 mod neighbours;
 mod options;
 mod report;
@@ -14,6 +15,8 @@ pub use options::ReplicateOptions;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::arguments::Common;
 use super::output::{is_unwritten, moment};
 use super::say;
@@ -22,6 +25,7 @@ use crate::causes;
 use crate::client::ClientError;
 use crate::client::replicate::{Cancellation, ReplicateError};
 use crate::protocol::duration;
+use metrics_file::MetricsFile;
 use shared_state::SharedState;
 use turns::Interruption;
 
@@ -30,6 +34,9 @@ use turns::Interruption;
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
     each_once(&options.disks)?;
     let workers = options.workers()?;
+    let figures = options.metrics_file.as_ref();
+    let figures = figures.map(|path| MetricsFile::at(path, &options.vm));
+    let figures = figures.transpose()?;
     let connection = common.connection.resolve()?;
     let mut state: Option<SharedState> = None;
     let mut is_unread = false;
@@ -57,6 +64,12 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             anyhow::Ok(run.run().await?)
         };
         let (done, signal) = interruption.cancelling(turn, &cancellation).await;
+        if let Some(figures) = &figures {
+            let held = state.as_ref().and_then(SharedState::base_taken_at);
+            if let Err(error) = figures.tell(done.as_ref().ok(), held, Timestamp::now()) {
+                say(&format!("ovm-exporter: warning: --metrics-file: {error}"));
+            }
+        }
         match (done, options.every) {
             (Ok(outcome), every) => match report::outcome(&outcome, options, &common.output) {
                 Err(error) if every.is_some() && is_unwritten(&error) => {

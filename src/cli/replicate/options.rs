@@ -51,6 +51,10 @@ pub struct ReplicateOptions {
     /// Again and again, that long after the end of each run, until SIGINT or SIGTERM: such as 5m.
     #[arg(long, value_name = "TIME", value_parser = pause)]
     pub every: Option<Duration>,
+    /// After each run, what became of it, for node_exporter's textfile collector: NAME.prom, one for each
+    /// replica.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
     /// What the snapshots are called.
     #[arg(long)]
     label: Option<String>,

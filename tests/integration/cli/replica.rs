@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -307,8 +308,20 @@ async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("replica");
     let endpoint = desk.node.endpoint();
-    let mut running = Running::start(&desk, &endpoint, &to, &["--every", "1s"]);
+    let figures = folder.path().join("web.prom");
+    let kept = ["--every", "1s", "--metrics-file", figures.to_str().unwrap()];
+    let mut running = Running::start(&desk, &endpoint, &to, &kept);
     running.outcome();
+    let label = format!("{{vm=\"{}\"}}", desk.machine.id);
+    let succeeded = format!("ovm_exporter_replica_last_run_success{label} 1\n");
+    let failed = format!("ovm_exporter_replica_last_run_success{label} 0\n");
+    let base = format!("ovm_exporter_replica_base_timestamp_seconds{label} ");
+    let told = || fs::read_to_string(&figures).unwrap();
+    assert!(
+        told().contains(&succeeded) && told().contains(&base),
+        "{}",
+        told()
+    );
     // Another program holds a disk's file.
     let file = fs::File::open(to.join(&desk.disk_names()[0])).unwrap();
     let held =
@@ -322,6 +335,11 @@ async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
         }
     })
     .await;
+    assert!(
+        told().contains(&failed) && told().contains(&base),
+        "{}",
+        told()
+    );
     desk.scribble();
     drop(held);
     // The first of them may have begun before that.
@@ -329,6 +347,13 @@ async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
     assert_eq!(running.end(Signal::SIGTERM), 0);
     let snapshot = text(&last["snapshot"]);
     assert_is(&desk, &to, snapshot);
+    let line = told();
+    let line = line.lines().find_map(|line| line.strip_prefix(&base));
+    let taken_at: Timestamp = text(&last["taken_at"]).parse().unwrap();
+    let seconds: f64 = line.unwrap().parse().unwrap();
+    let apart = seconds - taken_at.as_duration().as_secs_f64();
+    // A run may have begun since, and not have ended.
+    assert!((-0.01..60.0).contains(&apart), "{apart}");
     let left = desk.run(&["snapshot", "list", &desk.machine.id, "-f", "value"]);
     assert_eq!(left.done(), format!("{snapshot}\n"));
 }
@@ -342,6 +367,18 @@ async fn what_can_never_succeed_ends_at_once() {
         .run(&["replicate", "nobody", "--to", to, "--every", "1s"])
         .failed();
     assert!(line.contains("404"), "{line}");
+    // Before anything is done.
+    let absent = folder.path().join("absent/web.prom");
+    let absent = absent.to_str().unwrap();
+    let vm = &desk.machine.id;
+    let line = desk
+        .run(&["replicate", vm, "--to", to, "--metrics-file", absent])
+        .failed();
+    assert!(
+        line.contains("--metrics-file") && line.contains("absent"),
+        "{line}"
+    );
+    assert_eq!(fs::read_dir(to).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
