@@ -101,7 +101,7 @@ impl Connection {
                     if refused || self.endpoints.len() == 1 {
                         return Err(error);
                     }
-                    say(&format!("ovm-exporter: {}", causes::of(&error)));
+                    say(&format!("ovm-exporter: {}", causes::of(error.as_ref())));
                 }
             }
             if clients.len() == count {

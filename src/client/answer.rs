@@ -208,7 +208,7 @@ mod tests {
             "{error}"
         );
         // Once, whoever prints it.
-        let told = crate::client::error::causes(&error);
+        let told = crate::causes::of(&error);
         assert_eq!(told.matches("3f2a").count(), 1, "{told}");
     }
 

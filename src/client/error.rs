@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use crate::causes;
 use crate::protocol::ErrorBody;
 use crate::protocol::delta::DeltaError;
 
@@ -17,7 +18,7 @@ pub enum ClientError {
         body: ErrorBody,
     },
     /// No answer, or one that cannot be read.
-    #[error("{}", causes(.0))]
+    #[error("{}", causes::of(.0))]
     Transport(#[from] reqwest::Error),
     /// The connection ended before an answer began: whether the node has done what it was asked for
     /// is not known.
@@ -133,18 +134,4 @@ fn request_of(error: &DeltaError) -> String {
         DeltaError::GivenUp(body) => request(StatusCode::INTERNAL_SERVER_ERROR, body),
         _ => String::new(),
     }
-}
-
-/// An error with all its causes: the outermost alone says little.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -74,7 +74,7 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             (Ok(outcome), every) => match report::outcome(&outcome, options, &common.output) {
                 Err(error) if every.is_some() && is_unwritten(&error) => {
                     if !is_unread {
-                        let text = causes::of(&error);
+                        let text = causes::of(error.as_ref());
                         say(&format!(
                             "ovm-exporter: {text}; the replica is kept all the same"
                         ));
@@ -84,12 +84,12 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
                 printed => printed?,
             },
             (Err(error), _) if signal.is_some() => {
-                say(&format!("ovm-exporter: {}", causes::of(&error)));
+                say(&format!("ovm-exporter: {}", causes::of(error.as_ref())));
             }
             (Err(error), Some(every))
                 if !((is_first || state.is_none()) && is_for_good(&error)) =>
             {
-                let text = causes::of(&error);
+                let text = causes::of(error.as_ref());
                 let every = duration::format(every);
                 let held = state.as_ref().and_then(SharedState::base_taken_at);
                 let held = held.map(|time| format!("; the replica is of {}", moment(time)));
