@@ -58,6 +58,7 @@ mod dispenser;
 mod endpoints;
 mod error;
 mod goals;
+mod halt;
 mod job;
 mod journal;
 mod look;

@@ -7,20 +7,13 @@ use tokio::task::JoinSet;
 
 use super::dispenser::{Dispenser, Next, Segment};
 use super::endpoints::{Endpoint, Endpoints, is_transient};
+use super::halt::Halt;
 use super::job::Job;
 use super::options::Options;
 use super::streaming::{Broken, copy};
 use super::{Event, ReplicateError};
 use crate::client::ClientError;
 use crate::client::backoff::Backoff;
-
-/// Why a disk was not copied to its end.
-#[derive(Debug)]
-pub(super) enum Halt {
-    /// The base cannot be used, or the target does not hold it, as this says; the snapshot can.
-    BaseLost(String),
-    Error(ReplicateError),
-}
 
 /// How one stream's work ended.
 enum Ended {
