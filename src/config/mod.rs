@@ -8,7 +8,6 @@
 pub mod arguments;
 pub mod check;
 pub mod secret;
-pub mod size;
 pub mod token_file;
 
 mod certificates;

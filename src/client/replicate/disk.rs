@@ -202,6 +202,7 @@ fn job(
         of: AtomicU64::new(goal.disk.size),
         tally: Arc::clone(tally),
         stop: run.stop.clone(),
+        rate: Arc::clone(&run.rate),
         _store: Arc::clone(&run.store),
         agreed: OnceLock::new(),
         told: Mutex::default(),

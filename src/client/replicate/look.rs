@@ -270,6 +270,10 @@ impl Look {
                 })
             })
             .await?;
+        tokio::select! {
+            () = self.run.rate.came(bytes.len() as u64) => {}
+            () = self.run.stop.stopped() => {}
+        }
         Ok(Sample {
             offset: place.offset,
             bytes,

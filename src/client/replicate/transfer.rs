@@ -110,7 +110,7 @@ impl Worker {
             }
             changes.mark_unchanged();
             let permit = tokio::select! {
-                permit = Arc::clone(&self.endpoint.streams).acquire_owned() => permit,
+                permit = self.permit() => permit,
                 () = self.job.stop.stopped() => return Ended::Well,
             };
             let segment = match self.dispenser.take() {
@@ -171,6 +171,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// One stream more, from this endpoint and at the run's rate, for as long as it is kept.
+    async fn permit(&self) -> impl Sized + '_ {
+        let here = Arc::clone(&self.endpoint.streams).acquire_owned().await;
+        (here, self.job.rate.stream().await)
     }
 
     /// Something does not go on that waiting does not mend.

@@ -212,6 +212,9 @@ fn misuse_exits_with_2() {
         &["replicate", "a"],
         &["replicate", "a", "--to", "/tmp", "--parallel", "0"],
         &["replicate", "a", "--to", "/tmp", "--parallel", "65"],
+        &["replicate", "a", "--to", "/tmp", "--limit-rate", "fast"],
+        &["replicate", "a", "--to", "/tmp", "--limit-rate", "63K"],
+        &["replicate", "a", "--to", "/tmp", "--limit-rate", "10MB"],
         &["verify", "a"],
         &["replicate", "a", "--to", "/tmp", "--every", "1ms"],
     ] {

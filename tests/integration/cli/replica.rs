@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
@@ -406,6 +407,48 @@ async fn a_signal_in_the_middle_leaves_what_the_next_run_goes_on_from() {
         ])
         .json();
     assert!(outcome["finished"].is_string(), "{outcome}");
+    assert_is(&desk, &to, text(&outcome["snapshot"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_comes_than_the_rate_allows_and_a_signal_does_not_wait_for_it() {
+    let mut desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("replica");
+    let endpoint = desk.node.endpoint();
+    let vm = desk.machine.id.clone();
+    let replicate = ["replicate", &vm, "-f", "json", "--to", to.to_str().unwrap()];
+    let limited = [&replicate[..], &["--limit-rate", "256K"]].concat();
+    let outcome = desk.run(&limited).json();
+    assert_is(&desk, &to, text(&outcome["snapshot"]));
+    let received = |outcome: &Value| -> f64 {
+        let disks = outcome["disks"].as_array().unwrap();
+        disks
+            .iter()
+            .map(|disk| disk["received"].as_f64().unwrap())
+            .sum()
+    };
+    let least = received(&outcome) / f64::from(256 << 10);
+    let time = outcome["time"].as_f64().unwrap();
+    assert!(least > 1.0 && time > least - 0.2, "{time} s, not {least}");
+
+    for _ in 0..20 {
+        desk.scribble();
+    }
+    let begun = Instant::now();
+    let running = Running::start(&desk, &endpoint, &to, &["--limit-rate", "64k"]);
+    let state = to.join(format!(".ovm-exporter-{vm}.json"));
+    wait::until("a disk is written to", || {
+        let state: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+        let dirty = state["pending"]["dirty"].as_array();
+        dirty.is_some_and(|disks| !disks.is_empty())
+    });
+    assert_eq!(running.end(Signal::SIGTERM), 143);
+    let took = begun.elapsed().as_secs_f64();
+    let outcome = desk.run(&replicate).json();
+    assert!(outcome["finished"].is_string(), "{outcome}");
+    let least = received(&json!({ "disks": outcome["finished_disks"] })) / f64::from(64 << 10);
+    assert!(took < least, "{took} s, and all of it takes {least}");
     assert_is(&desk, &to, text(&outcome["snapshot"]));
 }
 
