@@ -18,7 +18,6 @@ pub mod sys;
 #[cfg(feature = "client")]
 pub mod client;
 
-#[cfg(any(feature = "cli", feature = "server"))]
 pub mod causes;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -84,7 +84,7 @@ fn main() -> ExitCode {
         Some(Command::Guard) => Ok(guard::run()),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("coriolis-ovm-exporter: {}", causes::of(&error));
+        eprintln!("coriolis-ovm-exporter: {}", causes::of(error.as_ref()));
         ExitCode::FAILURE
     })
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::{Certificate, Url};
 
-use super::say;
+use super::{password_file, say};
 use crate::causes;
 use crate::client::{Client, ClientError, Trust};
 
@@ -31,16 +31,27 @@ pub struct ConnectionOptions {
     /// A user of the Oracle VM Manager.
     #[arg(short, long, global = true, env = "OVM_EXPORTER_USERNAME")]
     username: Option<String>,
-    /// The password. Here every user of this machine can see it (ps): better in the environment, or
-    /// typed in when asked.
+    /// The password. Here every user of this machine can see it (ps): better in a file, in the
+    /// environment, or typed in when asked.
+    // As it could be shortened before there was another one that begins so.
     #[arg(
         short,
         long,
+        aliases = ["pas", "pass", "passw", "passwo", "passwor"],
         global = true,
         env = "OVM_EXPORTER_PASSWORD",
         hide_env_values = true
     )]
     password: Option<String>,
+    /// A file whose first line is the password, in place of it. Not one that every user of this machine
+    /// may read. Read once, when the command starts.
+    #[arg(
+        long,
+        global = true,
+        env = "OVM_EXPORTER_PASSWORD_FILE",
+        value_name = "FILE"
+    )]
+    password_file: Option<OsString>,
     /// A token from an earlier login, in place of user and password. Can be seen as the password
     /// can.
     #[arg(
@@ -90,7 +101,7 @@ impl Connection {
                     if refused || self.endpoints.len() == 1 {
                         return Err(error);
                     }
-                    say(&format!("ovm-exporter: {}", causes::of(&error)));
+                    say(&format!("ovm-exporter: {}", causes::of(error.as_ref())));
                 }
             }
             if clients.len() == count {
@@ -158,13 +169,26 @@ impl ConnectionOptions {
         let Some(username) = given(&self.username) else {
             bail!("as whom? Give --username, or set OVM_EXPORTER_USERNAME");
         };
-        if let Some(password) = given(&self.password) {
-            return Ok(Identity::User(username, password));
+        let file = self.password_file.as_ref();
+        let file = file.filter(|file| !file.is_empty()).map(Path::new);
+        match (given(&self.password), file) {
+            (Some(_), Some(_)) => bail!(
+                "two passwords: --password (OVM_EXPORTER_PASSWORD) and --password-file \
+                 (OVM_EXPORTER_PASSWORD_FILE); give one of them"
+            ),
+            (Some(password), None) => return Ok(Identity::User(username, password)),
+            (None, Some(file)) => {
+                let read = password_file::read(file);
+                let password = read
+                    .with_context(|| format!("cannot take the password from {}", file.display()))?;
+                return Ok(Identity::User(username, password));
+            }
+            (None, None) => {}
         }
         if !std::io::stdin().is_terminal() {
             bail!(
-                "the password of {username} is missing and there is no terminal to ask at: set \
-                 OVM_EXPORTER_PASSWORD"
+                "the password of {username} is missing and there is no terminal to ask at: give \
+                 --password-file, or set OVM_EXPORTER_PASSWORD"
             );
         }
         let password = rpassword::prompt_password(format!("Password of {username}: "))

@@ -11,6 +11,7 @@ mod map;
 mod node;
 mod output;
 mod pages;
+mod password_file;
 mod patience;
 mod progress;
 mod replicate;
@@ -41,7 +42,7 @@ pub fn run() -> ExitCode {
         if error.is::<ReaderGone>() {
             return ExitCode::SUCCESS;
         }
-        say(&format!("ovm-exporter: {}", causes::of(&error)));
+        say(&format!("ovm-exporter: {}", causes::of(error.as_ref())));
         ExitCode::FAILURE
     })
 }

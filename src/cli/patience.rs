@@ -33,7 +33,7 @@ impl Patience {
         let pause = pause(self.tries);
         self.tries += 1;
         let seconds = pause.as_secs();
-        let text = causes::of(&anyhow::Error::new(error));
+        let text = causes::of(&error);
         say(&format!("ovm-exporter: {text}; again in {seconds} s"));
         tokio::time::sleep(pause).await;
         Ok(())

@@ -68,15 +68,27 @@ pub(super) async fn accepted(response: Response) -> Result<Response, ClientError
     })
 }
 
+/// An answer's header with the name that the daemon's log has for its request, and the letters of one.
+const REQUEST_ID: &str = "x-request-id";
+const LONGEST_REQUEST_ID: usize = 64;
+
 /// Whatever stands between us and the daemon may answer in another form.
 async fn reason(response: Response, status: StatusCode) -> ErrorBody {
+    let header = response.headers().get(REQUEST_ID);
+    let header = header.and_then(|id| id.to_str().ok());
+    let header = header.filter(|id| (1..=LONGEST_REQUEST_ID).contains(&id.len()));
+    let request_id = header.map(str::to_owned);
     let body = read(response, LARGEST_REASON, SILENCE).await.ok();
-    let found = body.and_then(|body| serde_json::from_slice(&body).ok());
-    found.unwrap_or_else(|| ErrorBody {
+    let found: Option<ErrorBody> = body.and_then(|body| serde_json::from_slice(&body).ok());
+    let body = found.unwrap_or_else(|| ErrorBody {
         error: status.canonical_reason().unwrap_or("Error").to_owned(),
         details: "the answer had no details".to_owned(),
         request_id: None,
-    })
+    });
+    ErrorBody {
+        request_id: body.request_id.or(request_id),
+        ..body
+    }
 }
 
 async fn read(
@@ -141,6 +153,63 @@ mod tests {
         let never = std::future::pending::<Result<(), ClientError>>();
         let error = within(silence, never).await.unwrap_err();
         assert!(matches!(error, ClientError::Silent(_)), "{error}");
+    }
+
+    async fn refused(status: u16, header: Option<&str>, body: &'static str) -> ClientError {
+        let mut answer = axum::http::Response::builder().status(status);
+        if let Some(id) = header {
+            answer = answer.header("X-Request-Id", id);
+        }
+        let answer = answer.body(reqwest::Body::from(body)).unwrap();
+        accepted(answer.into()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_the_daemon_names_its_request() {
+        let page = "<html>Service Unavailable</html>";
+        let ours = r#"{"error": "e", "details": "no room", "request_id": "b0d1"}"#;
+        let former = r#"{"error": "e", "details": "no room"}"#;
+        for (status, header, body, said) in [
+            (
+                503,
+                Some("3f2a"),
+                page,
+                "the answer had no details (request 3f2a)",
+            ),
+            (503, Some("3f2a"), ours, "no room (request b0d1)"),
+            (507, Some("3f2a"), former, "no room (request 3f2a)"),
+            (503, None, page, "the answer had no details"),
+            (503, Some(""), former, "no room"),
+            // What the caller has done wrong is all there.
+            (409, Some("3f2a"), ours, "no room"),
+        ] {
+            let error = refused(status, header, body).await;
+            let text = error.to_string();
+            assert!(text.ends_with(said), "{text}");
+            assert_eq!(error.status().unwrap().as_u16(), status);
+        }
+        let long = "x".repeat(LONGEST_REQUEST_ID + 1);
+        let text = refused(503, Some(&long), page).await.to_string();
+        assert!(text.ends_with("no details"), "{text}");
+        let ClientError::Refused { body, .. } = refused(404, Some("3f2a"), page).await else {
+            panic!("it is refused");
+        };
+        assert_eq!(body.request_id.as_deref(), Some("3f2a"));
+    }
+
+    #[test]
+    fn a_stream_that_is_given_up_names_its_request() {
+        let body: ErrorBody =
+            serde_json::from_str(r#"{"error": "e", "details": "d", "request_id": "3f2a"}"#)
+                .unwrap();
+        let error = ClientError::from(crate::protocol::delta::DeltaError::GivenUp(body));
+        assert!(
+            error.to_string().ends_with("e: d (request 3f2a)"),
+            "{error}"
+        );
+        // Once, whoever prints it.
+        let told = crate::causes::of(&error);
+        assert_eq!(told.matches("3f2a").count(), 1, "{told}");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use crate::causes;
 use crate::protocol::ErrorBody;
 use crate::protocol::delta::DeltaError;
 
@@ -9,7 +10,7 @@ use crate::protocol::delta::DeltaError;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The daemon answered that it will not or cannot.
-    #[error("{status}: {}", body.details)]
+    #[error("{status}: {}{}", body.details, request(*status, body))]
     Refused {
         /// The HTTP status.
         status: StatusCode,
@@ -17,7 +18,7 @@ pub enum ClientError {
         body: ErrorBody,
     },
     /// No answer, or one that cannot be read.
-    #[error("{}", causes(.0))]
+    #[error("{}", causes::of(.0))]
     Transport(#[from] reqwest::Error),
     /// The connection ended before an answer began: whether the node has done what it was asked for
     /// is not known.
@@ -39,7 +40,7 @@ pub enum ClientError {
     #[error("the answer is not what it should be: {0}")]
     Malformed(#[source] serde_json::Error),
     /// A delta is not what it should be.
-    #[error(transparent)]
+    #[error("{}{}", .0, request_of(.0))]
     Delta(#[from] DeltaError),
     /// The answer is not the range that was asked for.
     #[error("{disk}: the answer is not the {length} bytes at {offset} that were asked for")]
@@ -118,16 +119,19 @@ impl ClientError {
     }
 }
 
-/// An error with all its causes: the outermost alone says little.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
+/// How the daemon's log calls the request, where it has more than the answer says: faults of its own.
+fn request(status: StatusCode, body: &ErrorBody) -> String {
+    let id = body
+        .request_id
+        .as_ref()
+        .filter(|_| status.is_server_error());
+    id.map(|id| format!(" (request {id})")).unwrap_or_default()
+}
+
+/// The same of a stream that the daemon could not end.
+fn request_of(error: &DeltaError) -> String {
+    match error {
+        DeltaError::GivenUp(body) => request(StatusCode::INTERNAL_SERVER_ERROR, body),
+        _ => String::new(),
     }
-    text
 }

@@ -12,7 +12,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 use super::problem::{Severity, unreadable};
-use super::regular_file;
+use crate::sys::regular_file;
 
 /// Certificates that end sooner are worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -8,10 +8,10 @@ use toml::de::DeTable;
 
 use super::keys;
 use super::problem::{ConfigError, Place, Problem, Severity};
-use super::regular_file;
 use super::settings::Config;
 use super::suggestion::suggest;
 use crate::protocol::Consistency;
+use crate::sys::regular_file;
 
 /// A configuration is a few kilobytes. This keeps a mistake such as `-config /dev/sda` harmless.
 const LARGEST_FILE: u64 = 1 << 20;

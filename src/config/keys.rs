@@ -6,11 +6,11 @@ use toml::de::DeTable;
 
 use super::section::{self, Notes};
 use super::settings::Config;
-use super::size::{KIB, MIB, TIB};
 use super::values::{
     boolean, command, consistency, duration, ip_address, log_format, log_level, manager_endpoint,
     min_free, number, optional, path, secret, size, size_or_none, socket_address, toolstack,
 };
+use crate::protocol::size::{KIB, MIB, TIB};
 
 /// A timeout shorter than this would only ever fail.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);

@@ -7,9 +7,7 @@
 
 pub mod arguments;
 pub mod check;
-pub mod regular_file;
 pub mod secret;
-pub mod size;
 pub mod token_file;
 
 mod certificates;

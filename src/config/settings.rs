@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::size::{GIB, KIB, MIB};
 use crate::protocol::Consistency;
+use crate::protocol::size::{GIB, KIB, MIB};
 
 /// The whole configuration file. A key that is absent has the value of [`Config::default`].
 #[derive(Debug, Clone, PartialEq, Eq)]

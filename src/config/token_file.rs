@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::regular_file;
+use crate::sys::regular_file;
 
 /// Characters of the word. The file has not many bytes more.
 const LENGTH: RangeInclusive<usize> = 16..=4096;

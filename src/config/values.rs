@@ -8,8 +8,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::settings::{LogFormat, LogLevel, MinFree, SecretText, Toolstack};
-use super::size;
-use crate::protocol::{Consistency, duration};
+use crate::protocol::{Consistency, duration, size};
 
 /// A value that cannot be taken.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What goes over the wire: JSON types, durations. No I/O.
+//! What goes over the wire: JSON types, durations, sizes. No I/O.
 //!
 //! The first generation's fields keep their names and meanings; ours are added beside them.
 //! Everything is optional on the way in that an older daemon does not send.
@@ -17,6 +17,7 @@ mod operation;
 pub mod rbd;
 mod refine;
 mod report;
+pub mod size;
 mod snapshot;
 mod snapshot_entry;
 mod snapshot_request;

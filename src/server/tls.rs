@@ -14,7 +14,8 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig, SupportedCipherSuite
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::{outdated_certificate, regular_file};
+use crate::config::outdated_certificate;
+use crate::sys::regular_file;
 
 /// The AEAD suites we speak, fastest first on hardware with AES instructions.
 ///

@@ -6,6 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+/// Nobody but the owner reads it.
+const PRIVATE: u32 = 0o600;
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors
@@ -34,7 +37,21 @@ pub struct Beside {
 /// # Errors
 /// The kernel's; nothing is left beside then.
 pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<Beside> {
-    write(directory, name, content)
+    write_beside_as(directory, name, content, PRIVATE)
+}
+
+/// The same as [`write_beside`], for others to read too: with this mode, less what the process's mask
+/// takes away.
+///
+/// # Errors
+/// As of [`write_beside`].
+pub fn write_beside_as(
+    directory: &Path,
+    name: &str,
+    content: &[u8],
+    mode: u32,
+) -> io::Result<Beside> {
+    write(directory, name, content, mode)
         .and_then(|(beside, file)| file.sync_all().map(|()| beside))
         .inspect_err(|_| remove_temporary(directory, name))
 }
@@ -47,8 +64,8 @@ pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<
 pub fn write_both_beside(directory: &Path, files: [(&str, &[u8]); 2]) -> io::Result<[Beside; 2]> {
     let [one, other] = files;
     let written = || {
-        let (one, file) = write(directory, one.0, one.1)?;
-        let (other, other_file) = write(directory, other.0, other.1)?;
+        let (one, file) = write(directory, one.0, one.1, PRIVATE)?;
+        let (other, other_file) = write(directory, other.0, other.1, PRIVATE)?;
         sync_both(&file, &other_file)?;
         Ok([one, other])
     };
@@ -77,7 +94,12 @@ fn sync_both(one: &File, other: &File) -> io::Result<()> {
 }
 
 /// It is not on the device yet.
-fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<(Beside, File)> {
+fn write(
+    directory: &Path,
+    name: &str,
+    content: &[u8],
+    mode: u32,
+) -> io::Result<(Beside, File)> {
     let temporary = directory.join(temporary(name));
     // A leftover of a crash: nobody reads it.
     match fs::remove_file(&temporary) {
@@ -87,7 +109,7 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<(Beside, Fi
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&temporary)?;
     file.write_all(content)?;
     let beside = Beside {

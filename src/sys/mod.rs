@@ -24,6 +24,7 @@ pub mod occupied;
 pub mod ocfs2_inode;
 pub mod page_cache;
 pub mod reflink;
+pub mod regular_file;
 pub mod residency;
 pub mod socket;
 pub mod syncfs;

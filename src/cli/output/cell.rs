@@ -38,7 +38,7 @@ impl Cell {
     /// A moment: to the second for people, as the daemon says it for programs.
     pub fn time(time: Option<Timestamp>) -> Cell {
         time.map_or_else(Cell::nothing, |time| Cell {
-            text: time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+            text: moment(time),
             value: json!(time),
         })
     }
@@ -68,6 +68,11 @@ impl Cell {
             other => other.to_string(),
         }
     }
+}
+
+/// A moment for people.
+pub fn moment(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 impl From<&str> for Cell {

@@ -5,7 +5,7 @@ mod forms;
 mod listing;
 mod options;
 
-pub use cell::Cell;
+pub use cell::{Cell, moment};
 pub use forms::harmless;
 pub use listing::Listing;
 pub use options::OutputOptions;

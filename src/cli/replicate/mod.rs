@@ -2,6 +2,7 @@
 
 mod board;
 mod machine;
+mod metrics_file;
 mod neighbours;
 mod options;
 mod report;
@@ -14,14 +15,17 @@ pub use options::ReplicateOptions;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::arguments::Common;
-use super::output::is_unwritten;
+use super::output::{is_unwritten, moment};
 use super::say;
 use super::words::each_once;
 use crate::causes;
 use crate::client::ClientError;
 use crate::client::replicate::{Cancellation, ReplicateError};
 use crate::protocol::duration;
+use metrics_file::MetricsFile;
 use shared_state::SharedState;
 use turns::Interruption;
 
@@ -30,6 +34,9 @@ use turns::Interruption;
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
     each_once(&options.disks)?;
     let workers = options.workers()?;
+    let figures = options.metrics_file.as_ref();
+    let figures = figures.map(|path| MetricsFile::at(path, &options.vm));
+    let figures = figures.transpose()?;
     let connection = common.connection.resolve()?;
     let mut state: Option<SharedState> = None;
     let mut is_unread = false;
@@ -57,11 +64,17 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             anyhow::Ok(run.run().await?)
         };
         let (done, signal) = interruption.cancelling(turn, &cancellation).await;
+        if let Some(figures) = &figures {
+            let held = state.as_ref().and_then(SharedState::base_taken_at);
+            if let Err(error) = figures.tell(done.as_ref().ok(), held, Timestamp::now()) {
+                say(&format!("ovm-exporter: warning: --metrics-file: {error}"));
+            }
+        }
         match (done, options.every) {
             (Ok(outcome), every) => match report::outcome(&outcome, options, &common.output) {
                 Err(error) if every.is_some() && is_unwritten(&error) => {
                     if !is_unread {
-                        let text = causes::of(&error);
+                        let text = causes::of(error.as_ref());
                         say(&format!(
                             "ovm-exporter: {text}; the replica is kept all the same"
                         ));
@@ -71,14 +84,19 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
                 printed => printed?,
             },
             (Err(error), _) if signal.is_some() => {
-                say(&format!("ovm-exporter: {}", causes::of(&error)));
+                say(&format!("ovm-exporter: {}", causes::of(error.as_ref())));
             }
             (Err(error), Some(every))
                 if !((is_first || state.is_none()) && is_for_good(&error)) =>
             {
-                let text = causes::of(&error);
+                let text = causes::of(error.as_ref());
                 let every = duration::format(every);
-                say(&format!("ovm-exporter: {text}; tried again in {every}"));
+                let held = state.as_ref().and_then(SharedState::base_taken_at);
+                let held = held.map(|time| format!("; the replica is of {}", moment(time)));
+                let held = held.unwrap_or_default();
+                say(&format!(
+                    "ovm-exporter: {text}; tried again in {every}{held}"
+                ));
             }
             (Err(error), _) => return Err(error),
         }

@@ -12,10 +12,10 @@ use super::{SOONEST, neighbours};
 use crate::cli::snapshot::{ConsistencyName, lifetime};
 use crate::cli::words::{compression, placed, refine};
 use crate::client::Client;
-use crate::client::replicate::{Replication, StateStore as _};
+use crate::client::replicate::{LEAST_RATE, Replication, StateStore as _};
 use crate::client::target::{self, TargetOptions};
 use crate::protocol::delta::Compression;
-use crate::protocol::{Lifetime, Refine, duration};
+use crate::protocol::{Lifetime, Refine, duration, size};
 
 /// Options of `replicate`.
 #[derive(Debug, Args)]
@@ -51,6 +51,10 @@ pub struct ReplicateOptions {
     /// Again and again, that long after the end of each run, until SIGINT or SIGTERM: such as 5m.
     #[arg(long, value_name = "TIME", value_parser = pause)]
     pub every: Option<Duration>,
+    /// After each run, what became of it, for node_exporter's textfile collector: NAME.prom, one for each
+    /// replica.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
     /// What the snapshots are called.
     #[arg(long)]
     label: Option<String>,
@@ -68,6 +72,10 @@ pub struct ReplicateOptions {
     /// Whether bytes are compared inside of what the maps name: none, auto, 4096.
     #[arg(long, default_value = "auto", value_parser = refine)]
     refine: Refine,
+    /// Bytes of disks that come from the nodes each second at most, all streams together: such as 10M
+    /// (K, M and G are powers of 1024).
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    limit_rate: Option<u64>,
     /// Disks at the same time, at most 64.
     #[arg(long, value_name = "COUNT", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64), hide_short_help = true)]
     parallel: Option<usize>,
@@ -149,6 +157,9 @@ impl ReplicateOptions {
         if self.overwrite {
             run = run.overwrite();
         }
+        if let Some(rate) = self.limit_rate {
+            run = run.limit_rate(rate);
+        }
         if let Some(disks) = self.parallel {
             run = run.parallel_disks(disks);
         }
@@ -177,6 +188,18 @@ impl ReplicateOptions {
             target::open(&path, &how).map(Some)
         })
     }
+}
+
+/// Reads bytes a second.
+fn rate(text: &str) -> Result<u64, String> {
+    let rate = size::parse(text).map_err(|error| format!("{error}; it is {}", size::ACCEPTED))?;
+    if rate < LEAST_RATE {
+        return Err(format!(
+            "a node gives up a client that is so slow; the lowest is {}",
+            size::format(LEAST_RATE)
+        ));
+    }
+    Ok(rate)
 }
 
 /// Reads the time between two runs.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::ReplicateOptions;
-use crate::cli::output::{Cell, Listing, OutputOptions};
+use crate::cli::output::{Cell, Listing, OutputOptions, moment};
 use crate::cli::progress::clock;
 use crate::cli::say;
 use crate::client::replicate::{DiskOutcome, Outcome};
@@ -29,10 +29,12 @@ pub fn outcome(
              it is not among the wanted ones"
         ));
     }
+    let taken_at = outcome.taken_at.map(|time| format!(" of {}", moment(time)));
     say(&format!(
-        "{} holds snapshot {}, after {}",
+        "{} holds snapshot {}{}, after {}",
         outcome.vm,
         outcome.snapshot,
+        taken_at.unwrap_or_default(),
         clock(outcome.time)
     ));
     printed

@@ -1,6 +1,8 @@
 use std::io;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::client::replicate::{ReplicaState, StateFile, StateStore};
 
 /// A state that stays open, and so locked, from one run to the next.
@@ -12,6 +14,11 @@ impl SharedState {
     pub fn is_untouched(&self) -> bool {
         let known = self.0.load();
         known.is_ok_and(|state| state.is_none_or(|state| state.targets.is_empty()))
+    }
+
+    /// When the snapshot was taken that the replica holds, if that is known.
+    pub fn base_taken_at(&self) -> Option<Timestamp> {
+        self.0.load().ok()??.base_taken_at
     }
 }
 

@@ -1,12 +1,12 @@
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::client::target::Target;
-use crate::sys::page_cache;
+use crate::sys::{page_cache, regular_file};
 
 /// A file or block device that is looked at and not touched: it may be on a read-only file system,
 /// and is not made where it is not there.
@@ -18,16 +18,8 @@ pub struct ReadOnly {
 impl ReadOnly {
     pub fn open(path: &Path) -> anyhow::Result<ReadOnly> {
         let name = path.display().to_string();
-        let file = File::options()
-            .read(true)
-            // A pipe would be waited for.
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
+        let file = regular_file::open_or_block_device(path)
             .with_context(|| format!("cannot read {name}"))?;
-        let kind = file.metadata()?.file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            bail!("{name} is neither a file nor a block device");
-        }
         Ok(ReadOnly { name, file })
     }
 

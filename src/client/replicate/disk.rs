@@ -10,13 +10,14 @@ use uuid::Uuid;
 use super::checksums::differing_there;
 use super::digesting::{Pair, differing};
 use super::dispenser::Segment;
+use super::halt::Halt;
 use super::job::{Job, Told};
 use super::journal::blocking;
 use super::places::Samples;
 use super::plan::{Plan, TargetFacts};
 use super::run::Run;
 use super::tally::Tally;
-use super::transfer::{Halt, transfer};
+use super::transfer::transfer;
 use super::{DiskOutcome, DiskState, Event, How, ReplicaState, ReplicateError};
 use crate::client::target::{Fingerprint, Held, Target};
 use crate::protocol::SnapshotDisk;
@@ -164,7 +165,7 @@ pub(super) async fn replicate(
     Ok((outcome(&goal, plan, told, &tally, checked, begun), known))
 }
 
-/// The inner error is the target's.
+/// Outer: the run cannot go on. Inner: the target refused to flush; the caller may copy anew.
 async fn flush(run: &Run, goal: &Goal) -> Result<io::Result<()>, ReplicateError> {
     let target = Arc::clone(&goal.target);
     let flushed = blocking(move || target.flush()).await?;
@@ -201,6 +202,7 @@ fn job(
         of: AtomicU64::new(goal.disk.size),
         tally: Arc::clone(tally),
         stop: run.stop.clone(),
+        rate: Arc::clone(&run.rate),
         _store: Arc::clone(&run.store),
         agreed: OnceLock::new(),
         told: Mutex::default(),

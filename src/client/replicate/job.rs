@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::places::{Place, Samples};
 use super::progress::Progress;
+use super::rate::Rate;
 use super::stop::Stop;
 use super::tally::Tally;
 use crate::client::target::{Target, why_it_does_not_hold};
@@ -30,6 +31,7 @@ pub(super) struct Job {
     pub(super) of: AtomicU64,
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
+    pub(super) rate: Arc<Rate>,
     /// Held while anything may still write: whoever has the state has the targets.
     pub(super) _store: Arc<dyn super::StateStore>,
     /// What the first header said: what the streams are relative to. One disk is not made of both.

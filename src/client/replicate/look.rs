@@ -15,6 +15,7 @@ use reqwest::StatusCode;
 use uuid::Uuid;
 
 use super::disk::Goal;
+use super::halt::Halt;
 use super::journal::blocking;
 use super::places::{Place, believed, ends, head_of, joined, without};
 use super::run::Run;
@@ -42,18 +43,6 @@ pub(super) enum Verdict {
     Unknown(String),
     /// It does not hold the base.
     Other(String),
-}
-
-/// Why nothing was found.
-enum Halt {
-    BaseLost(String),
-    Error(ReplicateError),
-}
-
-impl From<ReplicateError> for Halt {
-    fn from(error: ReplicateError) -> Halt {
-        Halt::Error(error)
-    }
 }
 
 /// Bytes of the base.
@@ -281,6 +270,10 @@ impl Look {
                 })
             })
             .await?;
+        tokio::select! {
+            () = self.run.rate.came(bytes.len() as u64) => {}
+            () = self.run.stop.stopped() => {}
+        }
         Ok(Sample {
             offset: place.offset,
             bytes,

@@ -22,6 +22,8 @@ pub(super) struct Options {
     pub(super) streams: usize,
     /// The least bytes of a disk that are worth a stream of their own.
     pub(super) least_segment: u64,
+    /// Bytes a second that all streams together may take.
+    pub(super) rate: Option<u64>,
     /// How long without any progress before an endpoint is given up.
     pub(super) patience: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             parallel_disks: 4,
             streams: 2,
             least_segment: 256 << 20,
+            rate: None,
             patience: Duration::from_secs(300),
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -37,6 +38,8 @@ pub struct Outcome {
     pub vm: String,
     /// The snapshot that the replica holds: the base of the next run.
     pub snapshot: Uuid,
+    /// When that was taken, by the node's clock: so old is the replica. None where the node did not say.
+    pub taken_at: Option<Timestamp>,
     /// The one that it held before, if any.
     pub previous: Option<Uuid>,
     /// Whether the disks are of one moment.
@@ -121,7 +124,11 @@ impl fmt::Display for Outcome {
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
-        write!(f, "{} holds snapshot {}", self.vm, self.snapshot)
+        write!(f, "{} holds snapshot {}", self.vm, self.snapshot)?;
+        match self.taken_at {
+            Some(taken_at) => write!(f, " of {taken_at:.0}"),
+            None => Ok(()),
+        }
     }
 }
 

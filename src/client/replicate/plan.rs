@@ -132,7 +132,7 @@ fn doubt(state: &ReplicaState, disk: &SnapshotDisk, target: &TargetFacts) -> Opt
     by_looks.or_else(|| target.doubt.clone())
 }
 
-/// The same by what it looked like when it was `left`, and does now.
+/// Compares the fingerprint saved at the end of the last run with today's.
 fn doubt_by_looks(
     state: &ReplicaState,
     disk: &SnapshotDisk,

@@ -13,7 +13,6 @@ use super::look::{Look, Verdict};
 use super::plan::Plan;
 use super::run::Run;
 use super::{How, ReplicaState, ReplicateError};
-use crate::client::target::Fingerprint;
 
 impl Run {
     /// Looks at volumes that an increment is to go to, which are acquired and not yet written to.
@@ -35,7 +34,9 @@ impl Run {
             .iter()
             .filter(|(_, verdict)| matches!(verdict, Verdict::Other(_)))
             .filter_map(|(number, _)| goals.get(*number));
-        let otherwise = goals.iter().filter(|goal| is_said_otherwise(&state, goal));
+        let otherwise = goals
+            .iter()
+            .filter(|goal| Said::of(&state, goal) == Said::Another);
         let other = seen
             .chain(otherwise)
             .next()
@@ -59,11 +60,13 @@ impl Run {
                 (Verdict::Unknown(reason) | Verdict::Other(reason), _) => reason.clone(),
                 // Two that were exchanged may differ where only one of them was looked at. Where the owner
                 // says the same of one as in the last run, it is no other: that was found out before.
-                (Verdict::Holds, Some(other)) if said(&state, goal).is_none() => format!(
-                    "{} may be another volume too, since that of {other} is not as the last run has \
+                (Verdict::Holds, Some(other)) if Said::of(&state, goal) == Said::Nothing => {
+                    format!(
+                        "{} may be another volume too, since that of {other} is not as the last run has \
                      left it",
-                    goal.facts.name
-                ),
+                        goal.facts.name
+                    )
+                }
                 (Verdict::Holds, _) => continue,
             };
             if !self.options.overwrite {
@@ -121,14 +124,28 @@ impl Run {
     }
 }
 
-/// Which volume its owner says that it is: in the last run, and now. None unless he has said so both times.
-fn said<'s>(state: &'s ReplicaState, goal: &'s Goal) -> Option<(&'s Fingerprint, &'s Fingerprint)> {
-    let left = state.disks.get(&goal.disk.name)?.fingerprint.as_ref()?;
-    Some((left, goal.facts.fingerprint.as_ref()?))
+/// The volume ids given in the last run and in this one, where both were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Same,
+    Another,
+    /// In one of the runs, or of a target that can be read, none was given.
+    Nothing,
 }
 
-/// Whether by that it is another volume than in the last run.
-fn is_said_otherwise(state: &ReplicaState, goal: &Goal) -> bool {
-    let said = said(state, goal);
-    goal.target.is_opaque() && said.is_some_and(|(left, found)| left.is_another_device(found))
+impl Said {
+    fn of(state: &ReplicaState, goal: &Goal) -> Said {
+        let left = state.disks.get(&goal.disk.name);
+        let left = left.and_then(|disk| disk.fingerprint.as_ref());
+        match (left, &goal.facts.fingerprint) {
+            (Some(left), Some(found)) if goal.target.is_opaque() => {
+                if left.is_another_device(found) {
+                    Said::Another
+                } else {
+                    Said::Same
+                }
+            }
+            _ => Said::Nothing,
+        }
+    }
 }

@@ -175,6 +175,14 @@ impl Replication {
         self
     }
 
+    /// So many bytes a second at most come from all nodes together, for links that others need too. Not
+    /// counted is what is no disk's content, such as digests. At least
+    /// [`LEAST_RATE`](super::LEAST_RATE), or the run does not begin.
+    pub fn limit_rate(mut self, bytes_per_second: u64) -> Replication {
+        self.options.rate = Some(bytes_per_second);
+        self
+    }
+
     /// How long an endpoint is asked again without anything coming from it, before it is given up;
     /// five minutes unless named.
     pub fn patience(mut self, patience: Duration) -> Replication {

@@ -17,6 +17,7 @@ use super::options::Options;
 use super::past::Begin;
 use super::plan::Plan;
 use super::progress::Progress;
+use super::rate::Rate;
 use super::replication::Opener;
 use super::stop::Stop;
 use super::watch::Watch;
@@ -34,6 +35,7 @@ pub(super) struct Run {
     pub(super) journal: Journal,
     pub(super) store: Arc<dyn StateStore>,
     pub(super) options: Options,
+    pub(super) rate: Arc<Rate>,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) stop: Stop,
     pub(super) cancellation: Cancellation,
@@ -67,6 +69,7 @@ impl Run {
         if setup.clients.is_empty() {
             return Err(missing("an endpoint: Replication::from"));
         }
+        let rate = Arc::new(Rate::of(setup.options.rate)?);
         let streams = setup.options.streams;
         let endpoints = setup.clients.into_iter();
         let endpoints = endpoints.map(|client| Arc::new(Endpoint::new(client, streams)));
@@ -100,6 +103,7 @@ impl Run {
             journal,
             store,
             options: setup.options,
+            rate,
             progress: setup.progress,
             stop,
             cancellation: setup.cancellation,
@@ -156,6 +160,7 @@ impl Run {
         Ok(Outcome {
             vm: self.vm.clone(),
             snapshot: snapshot.id,
+            taken_at: snapshot.created_at,
             previous: at_first.base,
             consistency: snapshot.consistency,
             finished,
@@ -292,7 +297,7 @@ impl Run {
         ended?;
         let id = snapshot.id;
         self.journal
-            .change(|state| state.advance(id, known))
+            .change(|state| state.advance(id, snapshot.created_at, known))
             .await?;
         self.progress.on(&Event::Advanced { snapshot: id });
         self.drop_what_is_over(&self.endpoints).await?;

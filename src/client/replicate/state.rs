@@ -30,6 +30,10 @@ pub struct ReplicaState {
     /// say. None before the first run has succeeded.
     #[serde(default)]
     pub base: Option<Uuid>,
+    /// When that snapshot was taken, by the node's clock: so old is the replica. None where the node did
+    /// not say, and in states of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_taken_at: Option<Timestamp>,
     /// The disks of that snapshot by their names.
     #[serde(default)]
     pub disks: BTreeMap<String, DiskState>,
@@ -98,6 +102,7 @@ impl ReplicaState {
             version: STATE_VERSION,
             vm: vm.into(),
             base: None,
+            base_taken_at: None,
             disks: BTreeMap::new(),
             pending: None,
             suspect: BTreeMap::new(),
@@ -154,7 +159,13 @@ impl ReplicaState {
     }
 
     /// The pending snapshot is on the targets: it is the base from now on.
-    pub(super) fn advance(&mut self, snapshot: Uuid, disks: BTreeMap<String, DiskState>) {
+    pub(super) fn advance(
+        &mut self,
+        snapshot: Uuid,
+        taken_at: Option<Timestamp>,
+        disks: BTreeMap<String, DiskState>,
+    ) {
+        self.base_taken_at = taken_at;
         self.to_drop.extend(self.base.replace(snapshot));
         self.to_drop.remove(&snapshot);
         self.suspect.retain(|disk, _| !disks.contains_key(disk));
@@ -226,12 +237,26 @@ mod tests {
         for name in ["a", "elsewhere"] {
             state.suspect.insert(name.to_owned(), "why".to_owned());
         }
-        state.advance(Uuid::from_u128(2), [("a".to_owned(), disk())].into());
+        let disks = BTreeMap::from([("a".to_owned(), disk())]);
+        let taken_at = Some("2026-11-22T08:00:00Z".parse().unwrap());
+        state.advance(Uuid::from_u128(2), taken_at, disks.clone());
         assert_eq!(state.base, Some(Uuid::from_u128(2)));
         assert_eq!(state.to_drop, BTreeSet::from([Uuid::from_u128(1)]));
         assert!(state.suspect.keys().eq(["elsewhere"]));
         assert_eq!(state.pending, None);
         let json = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<ReplicaState>(&json).unwrap(), state);
+        assert_eq!(state.base_taken_at, taken_at);
+        // The time of another snapshot is not this one's.
+        state.advance(Uuid::from_u128(3), None, disks);
+        assert_eq!(state.base_taken_at, None);
+    }
+
+    #[test]
+    fn a_state_of_before_times_were_kept_is_read() {
+        let text = r#"{"version": 1, "vm": "vm", "base": "00000000-0000-0000-0000-000000000001"}"#;
+        let state: ReplicaState = serde_json::from_str(text).unwrap();
+        assert_eq!(state.base, Some(Uuid::from_u128(1)));
+        assert_eq!(state.base_taken_at, None);
     }
 }

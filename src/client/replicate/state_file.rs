@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{ReplicaState, STATE_VERSION, StateStore};
 use crate::sys::durable::write_beside;
 use crate::sys::flock::Flock;
+use crate::sys::regular_file;
 
 /// The largest state that is read: one of a thousand disks is not half a megabyte.
 const LARGEST: u64 = 16 << 20;
@@ -49,6 +50,8 @@ impl StateFile {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // A pipe of that name would be waited for.
+            .custom_flags(libc::O_NONBLOCK)
             .open(&beside)
             .and_then(Flock::try_exclusive)
             .map_err(|error| failed("lock it", error))?;
@@ -83,7 +86,7 @@ impl StateFile {
 
 impl StateStore for StateFile {
     fn load(&self) -> io::Result<Option<ReplicaState>> {
-        let bytes = match read(&self.path()) {
+        let bytes = match regular_file::read(&self.path(), LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|error| self.failed("read it", error))?,
         };
@@ -125,19 +128,13 @@ impl StateStore for StateFile {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let found = File::open(path)?.metadata()?;
-    if !found.is_file() || found.len() > LARGEST {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("it is no file of at most {LARGEST} bytes"),
-        ));
-    }
-    fs::read(path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
 
     #[test]
@@ -192,5 +189,39 @@ mod tests {
         }
         let error = StateFile::open(folder.path().join("absent/web.json")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.json");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let error = StateFile::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("web.json") && error.contains("not a regular file"),
+            "{error}"
+        );
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(StateFile::open(&path).is_err());
+        let other = folder.path().join("other.json");
+        mkfifo(&folder.path().join("other.json.lock"), Mode::S_IRWXU).unwrap();
+        let error = StateFile::open(&other).unwrap_err().to_string();
+        assert!(error.contains("other.json: cannot lock it"), "{error}");
+    }
+
+    #[test]
+    fn a_state_without_end_is_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.json");
+        fs::File::create(&path)
+            .unwrap()
+            .set_len(LARGEST + 1)
+            .unwrap();
+        let error = StateFile::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("web.json") && error.contains("more than"),
+            "{error}"
+        );
     }
 }

@@ -127,14 +127,22 @@ async fn read(
 ) -> (u64, Result<(), Broken>) {
     let end = tokio::select! {
         () = job.stop.stopped() => Err(Broken::Stopped),
-        end = frames(&mut stream, send) => end,
+        end = frames(job, &mut stream, send) => end,
     };
     (stream.received(), end)
 }
 
-async fn frames(stream: &mut DeltaStream, send: &mpsc::Sender<Piece>) -> Result<(), Broken> {
+async fn frames(
+    job: &Job,
+    stream: &mut DeltaStream,
+    send: &mpsc::Sender<Piece>,
+) -> Result<(), Broken> {
+    let mut counted = 0;
     loop {
-        let piece = match stream.next().await.map_err(of_stream)? {
+        let item = stream.next().await.map_err(of_stream)?;
+        job.rate.came(stream.received() - counted).await;
+        counted = stream.received();
+        let piece = match item {
             Some(Item::Data { offset, bytes }) => Piece::Data { offset, bytes },
             Some(Item::Zero { offset, length }) => Piece::Zero { offset, length },
             Some(Item::Reached(offset)) => Piece::Reached(offset),

@@ -7,20 +7,13 @@ use tokio::task::JoinSet;
 
 use super::dispenser::{Dispenser, Next, Segment};
 use super::endpoints::{Endpoint, Endpoints, is_transient};
+use super::halt::Halt;
 use super::job::Job;
 use super::options::Options;
 use super::streaming::{Broken, copy};
 use super::{Event, ReplicateError};
 use crate::client::ClientError;
 use crate::client::backoff::Backoff;
-
-/// Why a disk was not copied to its end.
-#[derive(Debug)]
-pub(super) enum Halt {
-    /// The base cannot be used, or the target does not hold it, as this says; the snapshot can.
-    BaseLost(String),
-    Error(ReplicateError),
-}
 
 /// How one stream's work ended.
 enum Ended {
@@ -117,7 +110,7 @@ impl Worker {
             }
             changes.mark_unchanged();
             let permit = tokio::select! {
-                permit = Arc::clone(&self.endpoint.streams).acquire_owned() => permit,
+                permit = self.permit() => permit,
                 () = self.job.stop.stopped() => return Ended::Well,
             };
             let segment = match self.dispenser.take() {
@@ -178,6 +171,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// One stream more, from this endpoint and at the run's rate, for as long as it is kept.
+    async fn permit(&self) -> impl Sized + '_ {
+        let here = Arc::clone(&self.endpoint.streams).acquire_owned().await;
+        (here, self.job.rate.stream().await)
     }
 
     /// Something does not go on that waiting does not mend.

@@ -6,8 +6,8 @@ use reqwest::{IntoUrl, Method, RequestBuilder, Response};
 use rustls::ClientConfig;
 
 use super::Wire;
+use crate::causes;
 use crate::client::ClientError;
-use crate::client::error::causes;
 
 /// What requests to one endpoint are sent over.
 pub(in crate::client) struct Connections {
@@ -44,7 +44,7 @@ impl From<NoAnswer> for ClientError {
     fn from(error: NoAnswer) -> ClientError {
         match error {
             NoAnswer::General(error) => ClientError::Transport(error),
-            NoAnswer::Broken(error) => ClientError::Unanswered(causes(&error)),
+            NoAnswer::Broken(error) => ClientError::Unanswered(causes::of(&error)),
             NoAnswer::Ended => ClientError::Unanswered("none was on its way".to_owned()),
         }
     }

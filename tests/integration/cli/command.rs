@@ -80,9 +80,14 @@ pub const SIZES: [u64; 2] = [24 << 20, (5 << 20) + 512];
 
 impl Desk {
     pub async fn set() -> Desk {
+        Desk::with_config("").await
+    }
+
+    /// With more in the daemon's configuration.
+    pub async fn with_config(more: &str) -> Desk {
         let seed = 0x0011_2233;
         println!("seed {seed}");
-        let node = TestNode::new(&[Kind::Xfs]).await;
+        let node = TestNode::with_config(&[Kind::Xfs], more).await;
         let machine = node.machine(0, 1, &SIZES);
         let mut desk = Desk {
             node,

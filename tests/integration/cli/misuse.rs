@@ -1,5 +1,7 @@
 //! Failures and misuse: exit codes, one clear line, no secret.
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use super::super::support::node::PASSWORD;
@@ -80,6 +82,77 @@ async fn a_token_does_in_place_of_a_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_daemon_names_the_request_that_its_log_has() {
+    let desk = Desk::with_config("[snapshots]\nmin_free = \"100%\"\n").await;
+    let vm = desk.machine.id.as_str();
+    let line = desk.run(&["snapshot", "create", vm]).failed();
+    assert!(line.contains("507"), "{line}");
+    let id = line
+        .rsplit_once(" (request ")
+        .and_then(|(_, id)| id.strip_suffix(')'));
+    let id = id.unwrap_or_else(|| panic!("{line}"));
+    assert!(desk.node.log().contains(id), "{line}: {}", desk.node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_comes_from_a_file() {
+    let desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    let mode = |mode| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let path = file.to_str().unwrap();
+    let without = || {
+        let mut command = desk.command();
+        command.env_remove("OVM_EXPORTER_PASSWORD");
+        command
+    };
+    let list = |command: &mut Command| Ran::of(command.args(["vms", "list"]).output().unwrap());
+    mode(0o400);
+    for mut command in [without(), desk.command()] {
+        // A variable that is set to nothing is not set.
+        command.env("OVM_EXPORTER_PASSWORD_FILE", path);
+        command.env("OVM_EXPORTER_PASSWORD", "");
+        assert!(list(&mut command).done().contains(&desk.machine.id));
+    }
+    let ran = list(without().args(["--password-file", path]));
+    assert!(ran.done().contains(&desk.machine.id));
+    // What a shell has opened.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(PASSWORD.as_bytes()).unwrap();
+    drop(writer);
+    let ran = list(
+        without()
+            .stdin(reader)
+            .args(["--password-file", "/dev/stdin"]),
+    );
+    assert!(ran.done().contains(&desk.machine.id));
+
+    let line = list(desk.command().args(["--password-file", path])).failed();
+    for word in ["two passwords", "--password-file", "OVM_EXPORTER_PASSWORD"] {
+        assert!(line.contains(word), "{line}");
+    }
+    let both = ["--password", "x", "vms", "list", "--password-file", path];
+    let line = Ran::of(without().args(both).output().unwrap()).failed();
+    assert!(line.contains("two passwords"), "{line}");
+    mode(0o644);
+    let line = list(without().args(["--password-file", path])).failed();
+    assert!(line.contains(path) && line.contains("every user"), "{line}");
+    mode(0o600);
+    std::fs::write(&file, "").unwrap();
+    let line = list(without().args(["--password-file", path])).failed();
+    assert!(line.contains(path) && line.contains("empty"), "{line}");
+    let absent = folder.path().join("absent");
+    let line = list(without().arg("--password-file").arg(&absent)).failed();
+    assert!(line.contains("absent: No such file"), "{line}");
+    // As short as it could always be.
+    let ran = list(without().args(["--pass", PASSWORD]));
+    assert!(ran.done().contains(&desk.machine.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_checked_unless_that_is_forgone() {
     let desk = Desk::set().await;
     let without = |more: &[&str]| {
@@ -139,6 +212,9 @@ fn misuse_exits_with_2() {
         &["replicate", "a"],
         &["replicate", "a", "--to", "/tmp", "--parallel", "0"],
         &["replicate", "a", "--to", "/tmp", "--parallel", "65"],
+        &["replicate", "a", "--to", "/tmp", "--limit-rate", "fast"],
+        &["replicate", "a", "--to", "/tmp", "--limit-rate", "63K"],
+        &["replicate", "a", "--to", "/tmp", "--limit-rate", "10MB"],
         &["verify", "a"],
         &["replicate", "a", "--to", "/tmp", "--every", "1ms"],
     ] {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Instant;
 
+use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -51,6 +53,7 @@ async fn a_replica_is_made_kept_and_compared() {
     ];
     let ran = desk.run(&replicate);
     assert!(ran.stderr.contains("holds snapshot"), "{ran:?}");
+    assert!(ran.stderr.contains(" of 20"), "{ran:?}");
     let table = ran.done();
     assert!(
         table.contains("| full") && table.contains("| yes"),
@@ -66,6 +69,13 @@ async fn a_replica_is_made_kept_and_compared() {
     let left = desk.run(&["snapshot", "list", &vm, "-f", "json"]).json();
     assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
     assert_eq!(left[0]["Label"], "kept");
+    // So old is the replica, and so it stays said between two runs.
+    let state = fs::read(to.join(format!(".ovm-exporter-{vm}.json"))).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    let taken_at = desk.node.client().await.snapshots(&vm).await.unwrap()[0].created_at;
+    assert!(taken_at.is_some());
+    assert_eq!(outcome["taken_at"], json!(taken_at), "{outcome}");
+    assert_eq!(state["base_taken_at"], json!(taken_at), "{state}");
     assert!(to.join(format!(".ovm-exporter-{vm}.json")).is_file());
 
     let verify = ["verify", &vm, &snapshot, "--from", path];
@@ -87,7 +97,7 @@ async fn a_replica_is_made_kept_and_compared() {
     let other = format!("{name}={}", pipe.display());
     let ran = desk.run(&["verify", &vm, &snapshot, "--disk", &other]);
     assert!(
-        ran.code == 1 && ran.stderr.contains("neither a file"),
+        ran.code == 1 && ran.stderr.contains("neither a regular file"),
         "{ran:?}"
     );
     fs::remove_file(&pipe).unwrap();
@@ -299,21 +309,38 @@ async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("replica");
     let endpoint = desk.node.endpoint();
-    let mut running = Running::start(&desk, &endpoint, &to, &["--every", "1s"]);
+    let figures = folder.path().join("web.prom");
+    let kept = ["--every", "1s", "--metrics-file", figures.to_str().unwrap()];
+    let mut running = Running::start(&desk, &endpoint, &to, &kept);
     running.outcome();
+    let label = format!("{{vm=\"{}\"}}", desk.machine.id);
+    let succeeded = format!("ovm_exporter_replica_last_run_success{label} 1\n");
+    let failed = format!("ovm_exporter_replica_last_run_success{label} 0\n");
+    let base = format!("ovm_exporter_replica_base_timestamp_seconds{label} ");
+    let told = || fs::read_to_string(&figures).unwrap();
+    assert!(
+        told().contains(&succeeded) && told().contains(&base),
+        "{}",
+        told()
+    );
     // Another program holds a disk's file.
     let file = fs::File::open(to.join(&desk.disk_names()[0])).unwrap();
     let held =
         wait_for(|| Flock::lock(file.try_clone().unwrap(), FlockArg::LockExclusiveNonblock).ok());
     wait::until_nothing("the failure is told of", || {
         let said = running.said();
-        if said.contains("tried again in 1s") {
+        if said.contains("tried again in 1s; the replica is of 20") {
             Vec::new()
         } else {
             vec![said]
         }
     })
     .await;
+    assert!(
+        told().contains(&failed) && told().contains(&base),
+        "{}",
+        told()
+    );
     desk.scribble();
     drop(held);
     // The first of them may have begun before that.
@@ -321,6 +348,13 @@ async fn again_and_again_until_a_signal_whatever_fails_meanwhile() {
     assert_eq!(running.end(Signal::SIGTERM), 0);
     let snapshot = text(&last["snapshot"]);
     assert_is(&desk, &to, snapshot);
+    let line = told();
+    let line = line.lines().find_map(|line| line.strip_prefix(&base));
+    let taken_at: Timestamp = text(&last["taken_at"]).parse().unwrap();
+    let seconds: f64 = line.unwrap().parse().unwrap();
+    let apart = seconds - taken_at.as_duration().as_secs_f64();
+    // A run may have begun since, and not have ended.
+    assert!((-0.01..60.0).contains(&apart), "{apart}");
     let left = desk.run(&["snapshot", "list", &desk.machine.id, "-f", "value"]);
     assert_eq!(left.done(), format!("{snapshot}\n"));
 }
@@ -334,6 +368,18 @@ async fn what_can_never_succeed_ends_at_once() {
         .run(&["replicate", "nobody", "--to", to, "--every", "1s"])
         .failed();
     assert!(line.contains("404"), "{line}");
+    // Before anything is done.
+    let absent = folder.path().join("absent/web.prom");
+    let absent = absent.to_str().unwrap();
+    let vm = &desk.machine.id;
+    let line = desk
+        .run(&["replicate", vm, "--to", to, "--metrics-file", absent])
+        .failed();
+    assert!(
+        line.contains("--metrics-file") && line.contains("absent"),
+        "{line}"
+    );
+    assert_eq!(fs::read_dir(to).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,6 +407,48 @@ async fn a_signal_in_the_middle_leaves_what_the_next_run_goes_on_from() {
         ])
         .json();
     assert!(outcome["finished"].is_string(), "{outcome}");
+    assert_is(&desk, &to, text(&outcome["snapshot"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_comes_than_the_rate_allows_and_a_signal_does_not_wait_for_it() {
+    let mut desk = Desk::set().await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("replica");
+    let endpoint = desk.node.endpoint();
+    let vm = desk.machine.id.clone();
+    let replicate = ["replicate", &vm, "-f", "json", "--to", to.to_str().unwrap()];
+    let limited = [&replicate[..], &["--limit-rate", "256K"]].concat();
+    let outcome = desk.run(&limited).json();
+    assert_is(&desk, &to, text(&outcome["snapshot"]));
+    let received = |outcome: &Value| -> f64 {
+        let disks = outcome["disks"].as_array().unwrap();
+        disks
+            .iter()
+            .map(|disk| disk["received"].as_f64().unwrap())
+            .sum()
+    };
+    let least = received(&outcome) / f64::from(256 << 10);
+    let time = outcome["time"].as_f64().unwrap();
+    assert!(least > 1.0 && time > least - 0.2, "{time} s, not {least}");
+
+    for _ in 0..20 {
+        desk.scribble();
+    }
+    let begun = Instant::now();
+    let running = Running::start(&desk, &endpoint, &to, &["--limit-rate", "64k"]);
+    let state = to.join(format!(".ovm-exporter-{vm}.json"));
+    wait::until("a disk is written to", || {
+        let state: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+        let dirty = state["pending"]["dirty"].as_array();
+        dirty.is_some_and(|disks| !disks.is_empty())
+    });
+    assert_eq!(running.end(Signal::SIGTERM), 143);
+    let took = begun.elapsed().as_secs_f64();
+    let outcome = desk.run(&replicate).json();
+    assert!(outcome["finished"].is_string(), "{outcome}");
+    let least = received(&json!({ "disks": outcome["finished_disks"] })) / f64::from(64 << 10);
+    assert!(took < least, "{took} s, and all of it takes {least}");
     assert_is(&desk, &to, text(&outcome["snapshot"]));
 }
 

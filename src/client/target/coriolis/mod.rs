@@ -19,6 +19,7 @@
 //! Writes are answered before they have arrived; an error comes with a later call, at the latest with
 //! [`flush`](super::Target::flush), after which everything is there or the run has failed.
 
+mod awaited;
 mod ending;
 mod gathering;
 mod https;

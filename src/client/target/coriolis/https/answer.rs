@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode};
 use rustls::AlertDescription;
 
-use crate::client::error::causes;
+use crate::causes;
 use crate::client::wire::NoAnswer;
 
 /// Bytes of an answer that are read. None has many.
@@ -22,7 +22,7 @@ pub(super) enum CallError {
     #[error("it answers {status}{}", said(.reason))]
     Refused { status: StatusCode, reason: String },
     /// There was no answer.
-    #[error("{}", causes(.0))]
+    #[error("{}", causes::of(.0))]
     Transport(#[from] NoAnswer),
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use super::super::awaited::Awaited;
 use super::super::ending::Ending;
 use super::super::gathering::overlap;
 
@@ -11,11 +12,9 @@ use super::super::gathering::overlap;
 /// in any order, the more so where one of them is sent again.
 #[derive(Debug)]
 pub(super) struct Flight {
-    pub(super) ending: Ending,
     /// So many are sent at the same time.
     most: usize,
-    state: Mutex<State>,
-    changed: Condvar,
+    state: Awaited<State>,
 }
 
 #[derive(Debug, Default)]
@@ -31,25 +30,18 @@ struct State {
 impl Flight {
     pub(super) fn new(most: usize) -> Flight {
         Flight {
-            ending: Ending::new(),
             most,
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            state: Awaited::new(State::default()),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        let woken = self.changed.wait(state);
-        woken.unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn ending(&self) -> &Ending {
+        self.state.ending()
     }
 
     /// Whether the next chunk has to wait before it is sent.
     pub(super) fn is_full(&self) -> bool {
-        self.state().sending >= self.most
+        self.state.now().sending >= self.most
     }
 
     /// For a chunk that comes next: everything that overlaps with it has arrived then.
@@ -57,15 +49,9 @@ impl Flight {
     /// # Errors
     /// What ended the writer.
     pub(super) fn begin(self: &Arc<Flight>, range: Range<u64>) -> io::Result<Ticket> {
-        let mut state = self.state();
-        loop {
-            self.ending.check()?;
-            let overlaps = |(_, other): &(u64, Range<u64>)| overlap(other, &range);
-            if !state.under_way.iter().any(overlaps) {
-                break;
-            }
-            state = self.wait(state);
-        }
+        let overlaps = |(_, other): &(u64, Range<u64>)| overlap(other, &range);
+        let is_free = |state: &State| !state.under_way.iter().any(overlaps);
+        let mut state = self.state.once(is_free)?;
         state.given += 1;
         let number = state.given;
         state.under_way.push((number, range));
@@ -79,28 +65,17 @@ impl Flight {
 
     /// Returns when nothing is under way any more.
     pub(super) fn settle(&self) {
-        let mut state = self.state();
-        while !state.under_way.is_empty() {
-            state = self.wait(state);
-        }
+        self.state.wait_until(|state| state.under_way.is_empty());
     }
 
     /// Ends the writer.
     pub(super) fn fail(&self, error: &io::Error) {
-        self.ending.fail(error);
-        self.wake();
+        self.state.fail(error);
     }
 
     /// The same where nothing has failed here.
     pub(super) fn abandon(&self, name: &str) {
-        self.ending.abandon(name);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        // Not between a look at the reason and the waiting.
-        drop(self.state());
-        self.changed.notify_all();
+        self.state.abandon(name);
     }
 }
 
@@ -119,16 +94,10 @@ impl Ticket {
     /// # Errors
     /// What ended the writer.
     pub(super) fn wait_for_turn(&mut self) -> io::Result<()> {
-        let mut state = self.flight.state();
-        loop {
-            self.flight.ending.check()?;
-            if state.sending < self.flight.most {
-                state.sending += 1;
-                self.is_sending = true;
-                return Ok(());
-            }
-            state = self.flight.wait(state);
-        }
+        let has_room = |state: &State| state.sending < self.flight.most;
+        self.flight.state.once(has_room)?.sending += 1;
+        self.is_sending = true;
+        Ok(())
     }
 
     pub(super) fn has_arrived(mut self) {
@@ -136,7 +105,7 @@ impl Ticket {
     }
 
     pub(super) fn has_failed(self, error: &io::Error) {
-        self.flight.ending.fail(error);
+        self.flight.ending().fail(error);
     }
 }
 
@@ -145,15 +114,15 @@ impl Drop for Ticket {
         if !self.has_arrived {
             // Where a reason is known, that one stays.
             let error = io::Error::other("a chunk was not sent to its end");
-            self.flight.ending.fail(&error);
+            self.flight.ending().fail(&error);
         }
-        let mut state = self.flight.state();
+        let mut state = self.flight.state.now();
         state.under_way.retain(|(number, _)| *number != self.number);
         if self.is_sending {
             state.sending -= 1;
         }
         drop(state);
-        self.flight.changed.notify_all();
+        self.flight.state.wake();
     }
 }
 
@@ -188,7 +157,7 @@ mod tests {
         receive.recv().unwrap();
         waiting.join().unwrap();
         flight.settle();
-        flight.ending.check().unwrap();
+        flight.ending().check().unwrap();
     }
 
     #[test]
@@ -211,7 +180,7 @@ mod tests {
         let flight = Arc::new(Flight::new(1));
         drop(flight.begin(0..1).unwrap());
         flight.settle();
-        let error = flight.ending.check().unwrap_err();
+        let error = flight.ending().check().unwrap_err();
         assert!(error.to_string().contains("not sent to its end"), "{error}");
     }
 

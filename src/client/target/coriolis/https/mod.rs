@@ -127,7 +127,7 @@ impl Device {
         if *is_held {
             return Ok(());
         }
-        self.flight.ending.check()?;
+        self.flight.ending().check()?;
         let (calls, attempts) = (self.calls.clone(), self.attempts());
         let done = self.worker.threads().wait(async move {
             let call = || calls.acquire();
@@ -259,7 +259,7 @@ impl Device {
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.flight.ending.check()?;
+        self.flight.ending().check()?;
         let ready = {
             let mut gathering = self.gathering();
             let chunks = gathering.take_all();
@@ -267,7 +267,7 @@ impl Device {
         };
         self.send_all(ready)?;
         self.flight.settle();
-        self.flight.ending.check()?;
+        self.flight.ending().check()?;
         // Only what was closed on the worker is where it should be.
         self.release()
     }
@@ -311,7 +311,7 @@ impl Target for HttpsWriter {
         device
             .state
             .check(&device.name, offset, bytes.len() as u64)?;
-        device.flight.ending.check()?;
+        device.flight.ending().check()?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -323,7 +323,7 @@ impl Target for HttpsWriter {
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
         let device = &self.device;
         device.state.check(&device.name, offset, length)?;
-        device.flight.ending.check()?;
+        device.flight.ending().check()?;
         if length == 0 {
             return Ok(());
         }

@@ -29,7 +29,7 @@ impl Attempts {
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let ending = &self.flight.ending;
+        let ending = self.flight.ending();
         let mut backoff = Backoff::new(self.patience);
         loop {
             let done = tokio::select! {
@@ -53,7 +53,7 @@ impl Attempts {
     pub(super) async fn pause(&self, pause: Duration) -> Result<(), CallError> {
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
-            () = self.flight.ending.comes() => Err(CallError::GivenUp),
+            () = self.flight.ending().comes() => Err(CallError::GivenUp),
         }
     }
 }

@@ -33,14 +33,14 @@ pub(super) async fn converse(
         async { tokio::try_join!(send(input, &mut messages), hear(output, line, patience),) };
     let spoken = tokio::select! {
         spoken = spoken => spoken,
-        () = line.ending.is_over() => Err(io::Error::other("it was given up")),
+        () = line.ending().is_over() => Err(io::Error::other("it was given up")),
     };
     match (spoken, &mut program) {
         (Ok(_), None) => Ok(()),
         (Ok(_), Some(program)) => {
             let ended = tokio::select! {
                 ended = program.end(FAREWELL) => Some(ended),
-                () = line.ending.is_over() => None,
+                () = line.ending().is_over() => None,
             };
             match ended {
                 Some(ended) => ended,

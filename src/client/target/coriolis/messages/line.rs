@@ -2,17 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
+use super::super::awaited::Awaited;
 use super::super::ending::Ending;
 
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) ending: Ending,
     /// So many at a time.
     most: usize,
-    state: Mutex<State>,
-    changed: Condvar,
+    state: Awaited<State>,
 }
 
 #[derive(Debug, Default)]
@@ -26,48 +25,38 @@ struct State {
 impl Line {
     pub(super) fn new(most: usize) -> Line {
         Line {
-            ending: Ending::new(),
             most,
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            state: Awaited::new(State::default()),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn ending(&self) -> &Ending {
+        self.state.ending()
     }
 
     /// A new conversation begins.
     pub(super) fn open(&self) {
-        *self.state() = State::default();
+        *self.state.now() = State::default();
     }
 
     /// Whether the next message has to wait.
     pub(super) fn is_full(&self) -> bool {
-        self.state().under_way.len() >= self.most
+        self.state.now().under_way.len() >= self.most
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.state().under_way.is_empty()
+        self.state.now().under_way.is_empty()
     }
 
     /// Whether the last message, and so every one, was acknowledged.
     pub(super) fn is_finished(&self) -> bool {
-        let state = self.state();
+        let state = self.state.now();
         state.is_closing && state.under_way.is_empty()
     }
 
-    /// Waits until fewer than so many are under way.
-    fn wait_below(&self, count: usize) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.state();
-        loop {
-            self.ending.check()?;
-            if state.under_way.len() < count {
-                return Ok(state);
-            }
-            let woken = self.changed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Once there is room for another one.
+    fn with_room(&self) -> io::Result<MutexGuard<'_, State>> {
+        self.state.once(|state| state.under_way.len() < self.most)
     }
 
     /// A message of this number is sent, once there is room for it.
@@ -75,7 +64,7 @@ impl Line {
     /// # Errors
     /// What ended the writer.
     pub(super) fn begin(&self, number: u32) -> io::Result<()> {
-        self.wait_below(self.most)?.under_way.push_back(number);
+        self.with_room()?.under_way.push_back(number);
         Ok(())
     }
 
@@ -84,7 +73,7 @@ impl Line {
     /// # Errors
     /// What ended the writer.
     pub(super) fn close(&self, number: u32) -> io::Result<()> {
-        let mut state = self.wait_below(self.most)?;
+        let mut state = self.with_room()?;
         state.under_way.push_back(number);
         state.is_closing = true;
         Ok(())
@@ -95,8 +84,8 @@ impl Line {
     /// # Errors
     /// Where it is not the next one.
     pub(super) fn acknowledged(&self, number: u32) -> io::Result<()> {
-        let expected = self.state().under_way.pop_front();
-        self.changed.notify_all();
+        let expected = self.state.now().under_way.pop_front();
+        self.state.wake();
         if expected == Some(number) {
             return Ok(());
         }
@@ -113,15 +102,11 @@ impl Line {
     }
 
     pub(super) fn fail(&self, error: &io::Error) {
-        self.ending.fail(error);
-        drop(self.state());
-        self.changed.notify_all();
+        self.state.fail(error);
     }
 
     pub(super) fn abandon(&self, name: &str) {
-        self.ending.abandon(name);
-        drop(self.state());
-        self.changed.notify_all();
+        self.state.abandon(name);
     }
 }
 

@@ -136,7 +136,7 @@ impl MessageWriter {
     /// Where messages go.
     fn conversation<'w>(&self, work: &'w mut Work) -> io::Result<&'w UnboundedSender<Vec<u8>>> {
         if work.conversation.is_none() {
-            self.line.ending.check()?;
+            self.line.ending().check()?;
             let (sender, messages) = unbounded_channel();
             let (ended, result) = mpsc::sync_channel(1);
             let (open, line) = (Arc::clone(&self.open), Arc::clone(&self.line));
@@ -215,7 +215,7 @@ impl MessageWriter {
         let mut work = self.work();
         let rest = work.gathering.take_all();
         self.send_all(&mut work, rest)?;
-        self.line.ending.check()?;
+        self.line.ending().check()?;
         if work.conversation.is_none() {
             return Ok(());
         }
@@ -229,7 +229,7 @@ impl MessageWriter {
         drop(messages);
         // In any case until nobody writes any more.
         let done = result.recv();
-        self.line.ending.check()?;
+        self.line.ending().check()?;
         done.map_err(|_| io::Error::other("the conversation ended badly"))?
     }
 }
@@ -255,7 +255,7 @@ impl Target for MessageWriter {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.state.check(&self.name, offset, bytes.len() as u64)?;
-        self.line.ending.check()?;
+        self.line.ending().check()?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -266,7 +266,7 @@ impl Target for MessageWriter {
 
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
         self.state.check(&self.name, offset, length)?;
-        self.line.ending.check()?;
+        self.line.ending().check()?;
         if length == 0 {
             return Ok(());
         }
