@@ -184,6 +184,23 @@ impl Client {
         self.session.call(WORK, WHOLE, request.json(change)).await
     }
 
+    /// The same. The answer is without the ranges of its disks, which are not opened: a snapshot whose
+    /// disks somebody has changed can be labelled all the same.
+    ///
+    /// # Errors
+    /// As [`Client::change_snapshot`].
+    pub async fn change_snapshot_without_ranges(
+        &self,
+        vm: &str,
+        snapshot: Uuid,
+        change: &SnapshotChange,
+    ) -> Result<Snapshot, ClientError> {
+        let path = snapshot_path(vm, snapshot);
+        let request = self.session.request(Method::PATCH, &path);
+        let request = request.query(&[WITHOUT_CHUNKS]);
+        self.session.call(WORK, ONE, request.json(change)).await
+    }
+
     /// Deletes a snapshot; one that is gone is no error.
     ///
     /// # Errors
