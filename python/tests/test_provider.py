@@ -723,6 +723,20 @@ def test_what_cannot_be_done_is_said(transfer):
         transfer.run()
 
 
+def test_a_certificate_that_is_not_checked_is_a_warning(transfer, caplog):
+    trusted = transfer.connection
+    blind = {**trusted, "ca_certificate": None, "allow_untrusted": True}
+    for connection in (trusted, {**trusted, "allow_untrusted": False}, blind):
+        assert caplog.text == ""
+        transfer.provider.validate_connection(None, connection)
+    [warning] = caplog.records
+    assert warning.levelname == "WARNING"
+    for told in (trusted["endpoints"][0], "allow_untrusted", "is not checked"):
+        assert told in warning.getMessage()
+    with pytest.raises(ProviderError, match="^allow_untrusted is 'false'; it is True or False"):
+        transfer.provider.validate_connection(None, {**trusted, "allow_untrusted": "false"})
+
+
 def test_a_disk_that_cannot_be_cloned_is_named(transfer):
     config = next(
         Path(path).parents[1] / "VirtualMachines" / transfer.machine.id / "vm.cfg"
