@@ -2,7 +2,29 @@
 
 from typing import Any, Callable, List, Optional, Tuple, Union, final
 
-__all__ = ["Connection", "Delta", "Download", "HttpsWriter", "replicate"]
+__all__ = [
+    "MOST_AT_A_TIME",
+    "PLACES_HERE_AND_THERE",
+    "PLACES_WRITTEN",
+    "PLACE_AT_END",
+    "PLACE_AT_START",
+    "PLACE_LONGEST",
+    "Connection",
+    "Delta",
+    "Download",
+    "HttpsWriter",
+    "replicate",
+]
+
+#: Streams of a node, or disks.
+MOST_AT_A_TIME: int
+#: Where on a volume it is looked, bytes: of a disk's start, of its end, and of any other place at most.
+PLACE_AT_START: int
+PLACE_AT_END: int
+PLACE_LONGEST: int
+#: So many offsets at which it is looked for data, and places that were written last.
+PLACES_HERE_AND_THERE: int
+PLACES_WRITTEN: int
 
 @final
 class Connection:

@@ -36,10 +36,6 @@ Verify = Union[bool, str, "os.PathLike[str]", None]
 Writers = Union[str, "os.PathLike[str]", Mapping[str, Writer], Callable[[Json], Optional[Writer]]]
 
 
-#: Of streams and disks: the engine makes no more of it.
-_MOST_AT_A_TIME = 64
-
-
 class Client:
     """A client that has logged in.
 
@@ -347,7 +343,7 @@ class Client:
         vm, nodes = arguments.segment("vm", vm), _clients(nodes)
         self._refuse(vm, writers, progress, zeroed, nodes)
         targets: List[Target] = []
-        places = Places()
+        places, most = Places(), _native.MOST_AT_A_TIME
         options = {
             "label": _text("label", label),
             "expires_in": arguments.term("expires_in", expires_in),
@@ -358,8 +354,8 @@ class Client:
             "verify": arguments.flag("verify", verify),
             "overwrite": arguments.flag("overwrite", overwrite),
             "catch_up": arguments.flag("catch_up", catch_up),
-            "streams": arguments.whole("streams", streams, 1, _MOST_AT_A_TIME),
-            "parallel_disks": arguments.whole("parallel_disks", parallel_disks, 1, _MOST_AT_A_TIME),
+            "streams": arguments.whole("streams", streams, 1, most),
+            "parallel_disks": arguments.whole("parallel_disks", parallel_disks, 1, most),
             "least_segment": None,
             "patience": None if patience is None else arguments.seconds("patience", patience),
         }
