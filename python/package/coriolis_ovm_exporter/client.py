@@ -200,7 +200,8 @@ class Client:
     ) -> Union[bytes, Download]:
         """Bytes of a snapshot's disk; with ``stream`` something that has ``iter_content``.
 
-        Fewer than ``length`` where the disk ends before.
+        Fewer than ``length`` where the disk ends before. All of them are in memory at once, and other
+        threads of Python wait while they are put into one object: much is better read with ``stream``.
         """
         place = _place(vmID, snapID, diskID)
         offset, length = arguments.whole("offset", offset), arguments.whole("length", length, 1)
