@@ -210,10 +210,10 @@ impl Connection {
         let (snapshot, change) = (id(snapshot)?, of_json(change)?);
         self.ask_json(py, async move |client| {
             if chunks {
-                client.change_snapshot(&vm, snapshot, &change).await
-            } else {
-                let changed = client.change_snapshot_without_ranges(&vm, snapshot, &change);
+                let changed = client.change_snapshot_with_ranges(&vm, snapshot, &change);
                 changed.await
+            } else {
+                client.change_snapshot(&vm, snapshot, &change).await
             }
         })
     }

@@ -67,6 +67,21 @@ impl Client {
         self.session.call(WORK, MANY, request).await
     }
 
+    /// As [`Client::change_snapshot`], with the data ranges of its disks in the answer.
+    ///
+    /// # Errors
+    /// [`ClientError`]; besides those, 409 where a disk is not what was sealed.
+    pub async fn change_snapshot_with_ranges(
+        &self,
+        vm: &str,
+        snapshot: Uuid,
+        change: &SnapshotChange,
+    ) -> Result<Snapshot, ClientError> {
+        let path = snapshot_path(vm, snapshot);
+        let request = self.session.request(Method::PATCH, &path);
+        self.session.call(WORK, WHOLE, request.json(change)).await
+    }
+
     /// Takes a snapshot of all disks of a machine.
     ///
     /// # Errors
@@ -168,28 +183,12 @@ impl Client {
         self.session.call(limit, WHOLE, request).await
     }
 
-    /// Changes a snapshot's label or term.
+    /// Changes a snapshot's label or term. The answer is without the ranges of its disks, which are
+    /// not looked at: a snapshot that cannot be read any more can be changed.
     ///
     /// # Errors
     /// [`ClientError`]; 404 where it is gone.
     pub async fn change_snapshot(
-        &self,
-        vm: &str,
-        snapshot: Uuid,
-        change: &SnapshotChange,
-    ) -> Result<Snapshot, ClientError> {
-        let path = snapshot_path(vm, snapshot);
-        let request = self.session.request(Method::PATCH, &path);
-        // It answers with the ranges.
-        self.session.call(WORK, WHOLE, request.json(change)).await
-    }
-
-    /// The same. The answer is without the ranges of its disks, which are not opened: a snapshot whose
-    /// disks somebody has changed can be labelled all the same.
-    ///
-    /// # Errors
-    /// As [`Client::change_snapshot`].
-    pub async fn change_snapshot_without_ranges(
         &self,
         vm: &str,
         snapshot: Uuid,
