@@ -25,6 +25,8 @@ block docs/coriolis.md "Setting it up" | sed 's/-abi3-[a-z0-9_]*\.whl/-abi3-*.wh
 "$work/tools/bin/pip" install --quiet --no-index "$work"/wheels/*.whl
 
 "$work/tools/bin/mypy" --config-file python/pyproject.toml --package coriolis_ovm_exporter
+# It imports what is installed: the stub says what the compiled half has, no more and no less. It comes with mypy.
+"$work/tools/bin/stubtest" --mypy-config-file python/pyproject.toml coriolis_ovm_exporter
 export DAEMON="$target/debug/coriolis-ovm-exporter" BARE_PYTHON="$work/bare/bin/python"
 export PYTHONDONTWRITEBYTECODE=1
 trap 'rm -rf "$work/replicas"' EXIT

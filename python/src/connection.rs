@@ -167,25 +167,54 @@ impl Connection {
         })
     }
 
-    /// `wish`: the request's body in JSON.
-    fn create_snapshot(&self, py: Python<'_>, vm: String, wish: &str) -> PyResult<String> {
-        let wish = of_json(wish)?;
+    /// Without what is allocated in its disks.
+    fn snapshot_without_ranges(
+        &self,
+        py: Python<'_>,
+        vm: String,
+        snapshot: &str,
+    ) -> PyResult<String> {
+        let snapshot = id(snapshot)?;
         self.ask_json(py, async move |client| {
-            client.create_snapshot_with(&vm, &wish).await
+            client.snapshot_without_ranges(&vm, snapshot).await
         })
     }
 
-    /// `change`: the request's body in JSON.
+    /// `wish`: the request's body in JSON. `chunks`: whether what is allocated is in the answer.
+    fn create_snapshot(
+        &self,
+        py: Python<'_>,
+        vm: String,
+        wish: &str,
+        chunks: bool,
+    ) -> PyResult<String> {
+        let wish = of_json(wish)?;
+        self.ask_json(py, async move |client| {
+            if chunks {
+                client.create_snapshot_with(&vm, &wish).await
+            } else {
+                client.create_snapshot_without_ranges(&vm, &wish).await
+            }
+        })
+    }
+
+    /// `change`: the request's body in JSON. `chunks` as when one is created.
     fn change_snapshot(
         &self,
         py: Python<'_>,
         vm: String,
         snapshot: &str,
         change: &str,
+        chunks: bool,
     ) -> PyResult<String> {
         let (snapshot, change) = (id(snapshot)?, of_json(change)?);
         self.ask_json(py, async move |client| {
-            client.change_snapshot(&vm, snapshot, &change).await
+            if chunks {
+                let changed = client.change_snapshot_with_ranges(&vm, snapshot, &change);
+                changed.await
+            } else {
+                client.change_snapshot(&vm, snapshot, &change).await
+            }
         })
     }
 

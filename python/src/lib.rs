@@ -29,4 +29,19 @@ mod _native {
     use super::replicate::replicate;
     #[pymodule_export]
     use super::streams::{Delta, Download};
+    use coriolis_ovm_exporter::client::replicate::{Place, Replication};
+
+    // Numbers that both halves go by.
+    #[pymodule_export]
+    const MOST_AT_A_TIME: usize = Replication::MOST_AT_A_TIME;
+    #[pymodule_export]
+    const PLACE_AT_START: u64 = Place::AT_START;
+    #[pymodule_export]
+    const PLACE_AT_END: u64 = Place::AT_END;
+    #[pymodule_export]
+    const PLACE_LONGEST: u64 = Place::LONGEST;
+    #[pymodule_export]
+    const PLACES_HERE_AND_THERE: u64 = Place::HERE_AND_THERE;
+    #[pymodule_export]
+    const PLACES_WRITTEN: usize = Place::MOST_WRITTEN;
 }

@@ -15,7 +15,7 @@ import pytest
 from coriolis import exception
 from coriolis.providers import backup_writers, base
 from coriolis.providers.backup_writers import WriterImpl, faults
-from coriolis_ovm_exporter import Client
+from coriolis_ovm_exporter import Client, HTTPError
 from coriolis_ovm_exporter.provider import (
     ExportProvider,
     ProviderError,
@@ -175,6 +175,41 @@ def test_an_error_of_a_writer_and_a_base_that_is_deleted(transfer):
     assert faults.written == transfer.size
 
 
+def sealed_disks(transfer, snapshot):
+    """The files of a snapshot."""
+    folders = {path.parents[1] / "CoriolisSnapshots" / snapshot for path in transfer.machine.disks.values()}
+    return sorted(file for folder in folders for file in folder.iterdir() if file.suffix != ".json")
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_base_that_somebody_has_changed_is_none(transfer, is_interrupted):
+    """Everything is copied, at once."""
+    transfer.run()
+    [base] = transfer.client.get_snapshots(transfer.machine.id)
+    transfer.machine.work()
+    if is_interrupted:
+        faults.fail_after = 200_000
+        with pytest.raises(exception.CoriolisException, match="500"):
+            transfer.run()
+        faults.clear()
+        transfer.machine.work()
+    disk = sealed_disks(transfer, base["id"])[0]
+    subprocess.run(["chattr", "-i", str(disk)], check=True)
+    with open(disk, "r+b") as file:
+        file.seek(1 << 20)
+        file.write(os.urandom(4096))
+    with pytest.raises(HTTPError, match="no longer the file that was sealed"):
+        transfer.client.get_snapshot(transfer.machine.id, base["id"])
+    transfer.run()
+    transfer.check()
+    assert faults.written == transfer.size
+    assert transfer.labels() == ["coriolis ID holds"]
+    transfer.machine.work()
+    transfer.run()
+    transfer.check()
+    assert 0 < faults.written < transfer.size // 4
+
+
 def test_what_a_broken_run_has_left_is_deleted_by_hand(transfer):
     transfer.run()
     transfer.machine.work()
@@ -263,7 +298,7 @@ class Labels:
 
     def __init__(self, **roles):
         self.roles = roles
-        self.cannot_change = False
+        self.cannot_change = None
 
     def get_all_snapshots(self, space):
         return [
@@ -277,13 +312,18 @@ class Labels:
             for id, role in self.roles.items()
         ]
 
-    def get_snapshot(self, vm, snapshot, squash):
+    def get_snapshot(self, vm, snapshot, chunks):
+        assert chunks is False
         return {"disks": [{"name": "a", "size": 1, "parent_path": "/a"}]}
 
-    def change_snapshot(self, vm, snapshot, label, **changes):
+    def change_snapshot(self, vm, snapshot, label, chunks, **changes):
+        assert chunks is False
         if self.cannot_change:
-            raise ValueError("no answer")
+            raise self.cannot_change
         self.roles[snapshot] = label.split(" ")[2]
+
+    def delete_snapshot(self, vm, snapshot):
+        del self.roles[snapshot]
 
 
 def replica_of(labels, incremental=True):
@@ -299,9 +339,14 @@ def test_no_label_is_left_that_makes_a_base_of_what_is_overwritten():
     assert (state["base"], sorted(state["to_drop"])) == (None, ["one", "two"])
     assert set(state["suspect"]) == {"a"} and labels.roles["one"] == "wrong"
     labels = Labels(one="holds")
-    labels.cannot_change = True
+    labels.cannot_change = ValueError("no answer")
     with pytest.raises(ValueError, match="no answer"):
         replica_of(labels, incremental=False)
+    # Of one that is not whole nothing can be changed.
+    refused = HTTPError("refused", status_code=409, error="Conflict", details="it is not whole")
+    labels.cannot_change = refused
+    state = replica_of(labels, incremental=False).load()
+    assert state["base"] is None and set(state["suspect"]) == {"a"} and labels.roles == {}
 
 
 def test_labels_follow_the_state():
@@ -676,6 +721,20 @@ def test_what_cannot_be_done_is_said(transfer):
     transfer.volumes_info[0]["disk_id"] = "absent.img"
     with pytest.raises(ProviderError, match="absent.img"):
         transfer.run()
+
+
+def test_a_certificate_that_is_not_checked_is_a_warning(transfer, caplog):
+    trusted = transfer.connection
+    blind = {**trusted, "ca_certificate": None, "allow_untrusted": True}
+    for connection in (trusted, {**trusted, "allow_untrusted": False}, blind):
+        assert caplog.text == ""
+        transfer.provider.validate_connection(None, connection)
+    [warning] = caplog.records
+    assert warning.levelname == "WARNING"
+    for told in (trusted["endpoints"][0], "allow_untrusted", "is not checked"):
+        assert told in warning.getMessage()
+    with pytest.raises(ProviderError, match="^allow_untrusted is 'false'; it is True or False"):
+        transfer.provider.validate_connection(None, {**trusted, "allow_untrusted": "false"})
 
 
 def test_a_disk_that_cannot_be_cloned_is_named(transfer):

@@ -10,22 +10,19 @@ mod inventory;
 mod limits;
 mod nodes;
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
 use serde_json::Value;
 
 use super::support::api::text;
+use super::support::disk;
 
 /// Fills a stretch of a disk with random bytes and sees to it that they are on the device.
-pub fn write(disk: &Path, seed: u64, offset: u64, length: usize) {
+pub fn write(path: &Path, seed: u64, offset: u64, length: usize) {
     let mut bytes = vec![0; length];
     Random::new(seed).fill(&mut bytes);
-    let disk = File::options().write(true).open(disk).unwrap();
-    disk.write_all_at(&bytes, offset).unwrap();
-    disk.sync_all().unwrap();
+    disk::write_through(path, offset, &bytes);
 }
 
 /// Start, end and whether it is zero, of the chunks of a snapshot's disk.

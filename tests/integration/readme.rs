@@ -1,4 +1,9 @@
-//! What the README has people type is what there is.
+//! What the README has people type, and what it says of answers, is what there is.
+
+use std::collections::BTreeSet;
+
+use coriolis_ovm_exporter::server;
+use serde_json::Value;
 
 const README: &str = include_str!("../../README.md");
 const MAKEFILE: &str = include_str!("../../Makefile");
@@ -33,4 +38,28 @@ fn what_is_installed_on_a_node_is_what_make_makes() {
              coriolis-ovm-exporter_{version}-1_amd64.deb"
         )
     );
+}
+
+/// Its table of statuses has all that the document of the interface names, in their order, and that of
+/// a method which no path has.
+#[test]
+fn every_status_of_an_error_is_explained() {
+    let (_, rest) = README.split_once("| status | when |\n").unwrap();
+    let rows = rest
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let statuses = rows.map(|row| row.split('|').nth(1).unwrap().trim());
+    let explained: Vec<String> = statuses.map(str::to_owned).collect();
+    let document: Value = serde_json::from_str(&server::openapi_document()).unwrap();
+    let mut named = BTreeSet::from(["405".to_owned()]);
+    for path in document["paths"].as_object().unwrap().values() {
+        for operation in path.as_object().unwrap().values() {
+            let answers = operation["responses"].as_object();
+            named.extend(answers.into_iter().flat_map(|all| all.keys().cloned()));
+        }
+    }
+    named.retain(|status| status.as_str() >= "400");
+    assert!(named.len() > 10, "{named:?}");
+    assert_eq!(explained, named.into_iter().collect::<Vec<_>>());
 }

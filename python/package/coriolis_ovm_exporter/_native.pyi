@@ -2,7 +2,29 @@
 
 from typing import Any, Callable, List, Optional, Tuple, Union, final
 
-__all__ = ["Connection", "Delta", "Download", "HttpsWriter", "replicate"]
+__all__ = [
+    "MOST_AT_A_TIME",
+    "PLACES_HERE_AND_THERE",
+    "PLACES_WRITTEN",
+    "PLACE_AT_END",
+    "PLACE_AT_START",
+    "PLACE_LONGEST",
+    "Connection",
+    "Delta",
+    "Download",
+    "HttpsWriter",
+    "replicate",
+]
+
+#: Streams of a node, or disks.
+MOST_AT_A_TIME: int
+#: Where on a volume it is looked, bytes: of a disk's start, of its end, and of any other place at most.
+PLACE_AT_START: int
+PLACE_AT_END: int
+PLACE_LONGEST: int
+#: So many offsets at which it is looked for data, and places that were written last.
+PLACES_HERE_AND_THERE: int
+PLACES_WRITTEN: int
 
 @final
 class Connection:
@@ -28,8 +50,9 @@ class Connection:
     def all_snapshots(self, space: bool) -> str: ...
     def snapshots(self, vm: str) -> str: ...
     def snapshot(self, vm: str, snapshot: str, base: Optional[str], squash: bool) -> str: ...
-    def create_snapshot(self, vm: str, wish: str) -> str: ...
-    def change_snapshot(self, vm: str, snapshot: str, change: str) -> str: ...
+    def snapshot_without_ranges(self, vm: str, snapshot: str) -> str: ...
+    def create_snapshot(self, vm: str, wish: str, chunks: bool) -> str: ...
+    def change_snapshot(self, vm: str, snapshot: str, change: str, chunks: bool) -> str: ...
     def delete_snapshot(self, vm: str, snapshot: str) -> None: ...
     def delete_all_snapshots(self, vm: str) -> None: ...
     def read(self, vm: str, snapshot: str, disk: str, offset: int, length: int) -> bytes: ...

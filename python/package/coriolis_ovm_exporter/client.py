@@ -36,10 +36,6 @@ Verify = Union[bool, str, "os.PathLike[str]", None]
 Writers = Union[str, "os.PathLike[str]", Mapping[str, Writer], Callable[[Json], Optional[Writer]]]
 
 
-#: Of streams and disks: the engine makes no more of it.
-_MOST_AT_A_TIME = 64
-
-
 class Client:
     """A client that has logged in.
 
@@ -99,8 +95,13 @@ class Client:
         idempotency_key: Optional[str] = None,
         disks: Optional[Collection[str]] = None,
         consistency: Optional[str] = None,
+        chunks: bool = True,
     ) -> Json:
-        """Takes a snapshot of all disks, or of those that are named."""
+        """Takes a snapshot of all disks, or of those that are named.
+
+        Without ``chunks`` the answer leaves out what is allocated in them: of a disk of a million
+        extents that is 60 MB.
+        """
         wish = {
             "label": _text("label", label),
             "expires_in": arguments.term("expires_in", expires_in),
@@ -109,8 +110,8 @@ class Client:
             "consistency": _consistency(consistency),
         }
         said = {name: value for name, value in wish.items() if value is not None}
-        vmID = arguments.segment("vmID", vmID)
-        return _object(self._connection.create_snapshot(vmID, json.dumps(said)))
+        vmID, chunks = arguments.segment("vmID", vmID), arguments.flag("chunks", chunks)
+        return _object(self._connection.create_snapshot(vmID, json.dumps(said), chunks))
 
     def get_snapshots(self, vmID: str) -> List[Json]:
         """Those that can be used, oldest first."""
@@ -126,13 +127,27 @@ class Client:
         snapshotID: str,
         compare_to: Optional[str] = None,
         squash: bool = False,
+        chunks: bool = True,
     ) -> Json:
-        """What each disk has, or what changed since the snapshot ``compare_to``."""
-        vmID = arguments.segment("vmID", vmID)
-        return _object(self._connection.snapshot(vmID, snapshotID, compare_to, bool(squash)))
+        """What each disk has, or what changed since the snapshot ``compare_to``.
 
-    def change_snapshot(self, vmID: str, snapshotID: str, **changes: Any) -> Json:
-        """Changes ``label`` or ``expires_in``; None takes it away."""
+        Without ``chunks`` only its label, its disks' sizes and the like.
+        """
+        vmID, chunks = arguments.segment("vmID", vmID), arguments.flag("chunks", chunks)
+        if chunks:
+            return _object(self._connection.snapshot(vmID, snapshotID, compare_to, bool(squash)))
+        if compare_to is not None:
+            raise ValueError("chunks=False leaves out what compare_to asks for; leave one of them out")
+        return _object(self._connection.snapshot_without_ranges(vmID, snapshotID))
+
+    def change_snapshot(
+        self, vmID: str, snapshotID: str, *, chunks: bool = True, **changes: Any
+    ) -> Json:
+        """Changes ``label`` or ``expires_in``; None takes it away.
+
+        With ``chunks`` the answer has what each disk has. Without, the disks are not looked at, so one
+        that somebody has changed is no error.
+        """
         said: Json = {}
         for name, value in changes.items():
             if name == "label":
@@ -141,8 +156,10 @@ class Client:
                 said[name] = arguments.term(name, value)
             else:
                 raise TypeError(f"{name} cannot be changed; label and expires_in can")
-        vmID = arguments.segment("vmID", vmID)
-        return _object(self._connection.change_snapshot(vmID, snapshotID, json.dumps(said)))
+        vmID, chunks = arguments.segment("vmID", vmID), arguments.flag("chunks", chunks)
+        return _object(
+            self._connection.change_snapshot(vmID, snapshotID, json.dumps(said), chunks)
+        )
 
     def get_disk_size(self, vmID: str, snapID: str, diskID: str) -> int:
         """Bytes."""
@@ -183,7 +200,8 @@ class Client:
     ) -> Union[bytes, Download]:
         """Bytes of a snapshot's disk; with ``stream`` something that has ``iter_content``.
 
-        Fewer than ``length`` where the disk ends before.
+        Fewer than ``length`` where the disk ends before. All of them are in memory at once, and other
+        threads of Python wait while they are put into one object: much is better read with ``stream``.
         """
         place = _place(vmID, snapID, diskID)
         offset, length = arguments.whole("offset", offset), arguments.whole("length", length, 1)
@@ -326,7 +344,7 @@ class Client:
         vm, nodes = arguments.segment("vm", vm), _clients(nodes)
         self._refuse(vm, writers, progress, zeroed, nodes)
         targets: List[Target] = []
-        places = Places()
+        places, most = Places(), _native.MOST_AT_A_TIME
         options = {
             "label": _text("label", label),
             "expires_in": arguments.term("expires_in", expires_in),
@@ -337,8 +355,8 @@ class Client:
             "verify": arguments.flag("verify", verify),
             "overwrite": arguments.flag("overwrite", overwrite),
             "catch_up": arguments.flag("catch_up", catch_up),
-            "streams": arguments.whole("streams", streams, 1, _MOST_AT_A_TIME),
-            "parallel_disks": arguments.whole("parallel_disks", parallel_disks, 1, _MOST_AT_A_TIME),
+            "streams": arguments.whole("streams", streams, 1, most),
+            "parallel_disks": arguments.whole("parallel_disks", parallel_disks, 1, most),
             "least_segment": None,
             "patience": None if patience is None else arguments.seconds("patience", patience),
         }

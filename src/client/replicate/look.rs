@@ -24,8 +24,6 @@ use crate::client::{Client, ClientError, Comparison, DiskOf, answer};
 use crate::protocol::digest::{Algorithm, BlockDigests};
 use crate::protocol::{ChangeKind, RangePage};
 
-/// What a disk holds is looked for at so many offsets.
-const HERE_AND_THERE: u64 = 4;
 /// So many checksums are made at most, and so many at the same time.
 const MOST: usize = 48;
 const AT_A_TIME: usize = 4;
@@ -204,8 +202,8 @@ impl Look {
             size = size.min(self.goal.disk.size);
         }
         let mut places: Vec<Place> = ends(size).into();
-        for number in 0..HERE_AND_THERE {
-            let from = size / HERE_AND_THERE * number;
+        for number in 0..Place::HERE_AND_THERE {
+            let from = size / Place::HERE_AND_THERE * number;
             let page = self.ranges(self.base, None, from, 2).await?;
             let data = page.ranges.iter();
             let mut data = data.filter(|range| range.kind == ChangeKind::Data);

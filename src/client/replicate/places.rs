@@ -7,17 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// Places begin and end with multiples of this, or with the disk.
 const UNIT: u64 = 4096;
-/// Bytes of a place at most.
-const LONGEST: u64 = 256 << 10;
 /// So many of a run's places are remembered: of those that hold something, and of those that have become
 /// zeros.
 const DATA: usize = 8;
 const ZEROS: usize = 4;
-/// So many are remembered in all: what is left of the runs before stands behind.
-const MOST: usize = 24;
-/// Of a disk's start, where tables and superblocks lie, and of its end.
-const START: u64 = 4 << 20;
-const END: u64 = 1 << 20;
 
 /// A stretch of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,7 +21,20 @@ pub struct Place {
     pub length: u64,
 }
 
+/// Where it is looked; whoever looks at a writer of his own looks at the same places.
 impl Place {
+    /// Of a disk's start, where tables and superblocks lie, bytes.
+    pub const AT_START: u64 = 4 << 20;
+    /// Of a disk's end, bytes.
+    pub const AT_END: u64 = 1 << 20;
+    /// What a disk holds is looked for at so many offsets.
+    pub const HERE_AND_THERE: u64 = 4;
+    /// Bytes of any other place at most.
+    pub const LONGEST: u64 = 256 << 10;
+    /// So many that were written last are remembered in all: what is left of the runs before stands
+    /// behind.
+    pub const MOST_WRITTEN: usize = 24;
+
     pub(super) fn end(&self) -> u64 {
         self.offset.saturating_add(self.length)
     }
@@ -67,7 +73,7 @@ impl Samples {
             let first = bytes.iter().position(|byte| *byte != 0)? as u64;
             Some(Place {
                 offset: offset + first,
-                length: (bytes.len() as u64 - first).min(LONGEST),
+                length: (bytes.len() as u64 - first).min(Place::LONGEST),
             })
         });
     }
@@ -77,7 +83,7 @@ impl Samples {
         self.zeros.offer(|| {
             Some(Place {
                 offset,
-                length: length.min(LONGEST),
+                length: length.min(Place::LONGEST),
             })
         });
     }
@@ -92,7 +98,7 @@ impl Samples {
                 places.push(place);
             }
         }
-        places.truncate(MOST);
+        places.truncate(Place::MOST_WRITTEN);
         places
     }
 }
@@ -142,11 +148,11 @@ impl Spread {
 
 /// Where it is looked in any case: at the start and the end of a disk of this size.
 pub(super) fn ends(size: u64) -> [Place; 2] {
-    let end = END.min(size);
+    let end = Place::AT_END.min(size);
     [
         Place {
             offset: 0,
-            length: START.min(size),
+            length: Place::AT_START.min(size),
         },
         Place {
             offset: size - end,
@@ -159,13 +165,13 @@ pub(super) fn ends(size: u64) -> [Place; 2] {
 pub(super) fn head_of(offset: u64, length: u64) -> Place {
     Place {
         offset,
-        length: length.min(LONGEST),
+        length: length.min(Place::LONGEST),
     }
 }
 
 /// What a state says, which comes from elsewhere: not more, and none longer, than a run remembers.
 pub(super) fn believed(places: &[Place]) -> impl Iterator<Item = Place> {
-    let some = places.iter().take(MOST);
+    let some = places.iter().take(Place::MOST_WRITTEN);
     some.map(|place| head_of(place.offset, place.length))
 }
 
@@ -267,7 +273,7 @@ mod tests {
         let kept = samples.remembered(&older, 1 << 30);
         // The first one is the fresh one's own.
         assert_eq!(kept[..3], [place(0, 4096), older[1], older[2]]);
-        assert_eq!(kept.len(), MOST);
+        assert_eq!(kept.len(), Place::MOST_WRITTEN);
         // Those behind the end of a disk that was cut are gone.
         assert_eq!(
             samples.remembered(&older, 9000),
@@ -290,9 +296,9 @@ mod tests {
         assert_eq!(
             joined(all, size),
             [
-                place(0, START),
+                place(0, Place::AT_START),
                 place(50 << 20, UNIT),
-                place(size - END, END)
+                place(size - Place::AT_END, Place::AT_END)
             ]
         );
     }
@@ -313,6 +319,9 @@ mod tests {
     fn what_a_state_says_is_bounded() {
         let many = vec![place(0, u64::MAX); 1000];
         let believed: Vec<Place> = believed(&many).collect();
-        assert_eq!(believed, vec![place(0, LONGEST); MOST]);
+        assert_eq!(
+            believed,
+            vec![place(0, Place::LONGEST); Place::MOST_WRITTEN]
+        );
     }
 }

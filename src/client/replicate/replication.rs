@@ -12,9 +12,6 @@ use crate::client::target::{self, Target, TargetOptions};
 use crate::protocol::delta::Compression;
 use crate::protocol::{Consistency, Refine, SnapshotDisk};
 
-/// Disks, or streams, at the same time: more gain nothing, and take memory and connections.
-const MOST_AT_A_TIME: usize = 64;
-
 /// Opens the target of a disk; None where there is none for it.
 pub(super) type Opener = dyn Fn(&SnapshotDisk) -> io::Result<Option<Arc<dyn Target>>> + Send + Sync;
 
@@ -45,6 +42,9 @@ impl std::fmt::Debug for Replication {
 }
 
 impl Replication {
+    /// Disks, or streams, at the same time: more gain nothing, and take memory and connections.
+    pub const MOST_AT_A_TIME: usize = 64;
+
     /// Of a machine: its id, or `name` or `uuid` of its vm.cfg. The state keeps its id, whichever was
     /// given.
     pub fn of(vm: impl Into<String>) -> Replication {
@@ -159,13 +159,13 @@ impl Replication {
 
     /// So many disks at the same time, 1 to 64; 4 unless named.
     pub fn parallel_disks(mut self, disks: usize) -> Replication {
-        self.options.parallel_disks = disks.clamp(1, MOST_AT_A_TIME);
+        self.options.parallel_disks = disks.clamp(1, Self::MOST_AT_A_TIME);
         self
     }
 
     /// So many streams at the same time from each endpoint, 1 to 64; 2 unless named.
     pub fn streams(mut self, streams: usize) -> Replication {
-        self.options.streams = streams.clamp(1, MOST_AT_A_TIME);
+        self.options.streams = streams.clamp(1, Self::MOST_AT_A_TIME);
         self
     }
 

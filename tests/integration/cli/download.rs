@@ -1,13 +1,14 @@
 //! Disks as files: whole, and what changed.
 
 use std::fs;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use coriolis_ovm_exporter::protocol::delta::StreamHeader;
 use uuid::Uuid;
 
 use super::super::replicate::hostile::{StandIn, another};
+use super::super::support::disk;
 use super::super::support::wait;
 use super::command::{Desk, Ran, SIZES};
 use super::middle::{Cut, Middle};
@@ -258,12 +259,9 @@ async fn an_increment_that_some_disks_have_is_finished_before_another() {
     let [name, other] = &desk.disk_names()[..] else {
         panic!()
     };
-    let (disk, at) = (desk.machine.disks[0].clone(), 1 << 20);
-    let before = fs::read(&disk).unwrap()[at..at + 4096].to_vec();
-    let write = |bytes: &[u8]| {
-        let file = fs::File::options().write(true).open(&disk).unwrap();
-        file.write_all_at(bytes, at as u64).unwrap();
-    };
+    let (guest, at) = (desk.machine.disks[0].clone(), 1 << 20);
+    let before = fs::read(&guest).unwrap()[at..at + 4096].to_vec();
+    let write = |bytes: &[u8]| disk::write(&guest, at as u64, bytes);
     write(&[0xAB; 4096]);
     let second = desk.snapshot();
     // As the base had it: it is in no increment from there.

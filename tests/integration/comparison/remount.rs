@@ -1,11 +1,12 @@
 //! A repository that comes back on another device stays comparable.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 
 use coriolis_ovm_exporter::snapshots::{Method, Refine, SnapshotError};
 use rand::Rng;
 
+use super::super::support::disk;
 use super::super::support::node::Kind;
 use super::house::{House, disk_in, must, shell, text};
 use super::replica;
@@ -83,8 +84,7 @@ fn run(kind: Kind) {
 }
 
 fn write_some(path: &std::path::Path, byte: u8, offset: u64) {
-    let disk = File::options().write(true).open(path).unwrap();
-    disk.write_all_at(&[byte; 65_536], offset).unwrap();
+    disk::write(path, offset, &[byte; 65_536]);
 }
 
 /// That a snapshot is gone would have its client copy everything anew.

@@ -1,13 +1,13 @@
 //! Snapshots that somebody changed by hand are refused, with the reason.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use coriolis_ovm_exporter::operations::demo::ground::{Ground, run};
 use coriolis_ovm_exporter::snapshots::{Comparison, Refine, Snapshot, SnapshotError};
 use std::process::Command;
 
+use super::super::support::disk::write;
 use super::super::support::node::Kind;
 use super::house::{House, disk_in, file_of, must, text};
 
@@ -72,11 +72,6 @@ impl Chain {
         self.house.delete(snapshot).unwrap();
         assert!(!file_of(snapshot).exists());
     }
-}
-
-fn write(path: &Path, offset: u64, bytes: &[u8]) {
-    let file = File::options().write(true).open(path).unwrap();
-    file.write_all_at(bytes, offset).unwrap();
 }
 
 fn unseal(path: &Path) {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +10,7 @@ use coriolis_ovm_exporter::snapshots::{Refine, Snapshot, stillness};
 use coriolis_ovm_exporter::sys::occupied;
 use coriolis_ovm_exporter::sys::uncached::UncachedFile;
 
+use super::super::support::disk;
 use super::super::support::node::Kind;
 use super::super::support::wait;
 use super::house::{House, disk_in, file_of, must, places, shell, text};
@@ -26,8 +26,7 @@ fn is_still(path: &Path) -> bool {
 fn two(house: &House, disk: &Path) -> (Snapshot, Snapshot) {
     fs::write(disk, vec![3; SIZE]).unwrap();
     let older = house.take(disk);
-    let file = fs::File::options().write(true).open(disk).unwrap();
-    file.write_all_at(&[4; 40_000], 1 << 20).unwrap();
+    disk::write(disk, 1 << 20, &[4; 40_000]);
     (older, house.take(disk))
 }
 

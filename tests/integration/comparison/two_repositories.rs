@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use coriolis_ovm_exporter::operations::demo::ground::Ground;
 use coriolis_ovm_exporter::snapshots::{Refine, Snapshot, SnapshotError, Standing};
 
+use super::super::support::disk;
 use super::super::support::node::Kind;
 use super::house::{House, VM, disk_in, shelf_of};
 use super::replica;
@@ -140,8 +141,7 @@ fn a_repository_that_is_not_mounted_is_waited_for() {
             let mut pair = Pair::new();
             let older = pair.take().unwrap();
             for disk in &pair.disks {
-                let file = fs::File::options().write(true).open(disk).unwrap();
-                std::os::unix::fs::FileExt::write_all_at(&file, &[5; 5000], 9000).unwrap();
+                disk::write(disk, 9000, &[5; 5000]);
             }
             let newer = pair.take().unwrap();
             pair.unmount(gone);

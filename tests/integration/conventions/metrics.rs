@@ -111,6 +111,19 @@ async fn what_happened_is_counted() {
         env!("CARGO_PKG_VERSION")
     );
     assert!(found.contains_key(&build), "{found:#?}");
+    // The alerts that the README proposes are about figures that there are.
+    let readme = include_str!("../../../README.md");
+    let words = readme.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+    let alerts: Vec<&str> = words
+        // What the command leaves for node_exporter has a name of its own.
+        .filter(|word| word.starts_with("ovm_exporter_") && *word != "ovm_exporter_")
+        .filter(|word| !word.starts_with("ovm_exporter_replica_"))
+        .collect();
+    assert!(alerts.len() > 3, "{alerts:?}");
+    for alert in alerts {
+        let name = format!(r#"{alert}{{repository="{repository}"}}"#);
+        assert!(found.contains_key(&name), "{name} of {found:#?}");
+    }
     // Names of machines, disks and users are nobody's business here.
     for name in found.keys() {
         assert!(!name.contains(&vm.id) && !name.contains(USER), "{name}");

@@ -6,6 +6,7 @@ use reqwest::Method;
 
 use super::{Scene, file_of};
 use crate::support::api::{Api, text};
+use crate::support::disk;
 use crate::support::node::{Kind, TestNode};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,9 +162,7 @@ async fn a_snapshot_file_that_was_written_to_is_a_conflict() {
     let scene = Scene::set().await;
     let file = file_of(&scene.first);
     run("chattr -i", &[&file]);
-    let opened = std::fs::File::options().write(true).open(&file).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&opened, b"x", 4096).unwrap();
-    drop(opened);
+    disk::write(&file, 4096, b"x");
     let with_base = format!(
         "{}?compareTo={}",
         scene.path(&scene.second),

@@ -1,11 +1,13 @@
 //! What guests do to the disks between two snapshots.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
 use coriolis_ovm_exporter::operations::demo::machines::Machine;
 use nix::fcntl::{FallocateFlags, fallocate};
+
+use crate::support::disk;
 
 /// Fills parts of the disks: data, holes, preallocated space, an end without data.
 pub fn install(machine: &Machine, random: &mut Random) {
@@ -15,8 +17,8 @@ pub fn install(machine: &Machine, random: &mut Random) {
         if size == 0 {
             continue;
         }
-        write(&disk, random, 0, size / 3);
-        write(&disk, random, size / 2 + 1, size / 4);
+        write(path, random, 0, size / 3);
+        write(path, random, size / 2 + 1, size / 4);
         let (offset, length) = (size / 8 * 7, 64 << 10);
         let offset = i64::try_from(offset).unwrap();
         fallocate(&disk, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length).unwrap();
@@ -41,7 +43,7 @@ pub fn work(machine: &Machine, random: &mut Random) {
             } else {
                 (random.below(size), 1 + random.below(20_000))
             };
-            write(&disk, random, offset, length.min(size - offset));
+            write(path, random, offset, length.min(size - offset));
         }
         for _ in 0..4 {
             let offset = random.below(size);
@@ -58,8 +60,8 @@ pub fn work(machine: &Machine, random: &mut Random) {
     }
 }
 
-fn write(disk: &File, random: &mut Random, offset: u64, length: u64) {
+fn write(path: &Path, random: &mut Random, offset: u64, length: u64) {
     let mut bytes = vec![0; usize::try_from(length).unwrap()];
     random.fill(&mut bytes);
-    disk.write_all_at(&bytes, offset).unwrap();
+    disk::write(path, offset, &bytes);
 }

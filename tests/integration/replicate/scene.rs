@@ -1,7 +1,6 @@
 //! A node with a machine, and its replica in files.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use uuid::Uuid;
 
 use super::super::comparison::house::disk_in;
 use super::super::streams::scene::assert_same;
+use super::super::support::disk;
 use super::super::support::node::{Kind, TestNode};
 
 pub const VM: &str = "0004fb00000600000000000000000001";
@@ -79,9 +79,8 @@ impl Scene {
     }
 
     /// What a guest writes.
-    pub fn write(&self, disk: usize, offset: u64, bytes: &[u8]) {
-        let file = File::options().write(true).open(&self.disks[disk]).unwrap();
-        file.write_all_at(bytes, offset).unwrap();
+    pub fn write(&self, at: usize, offset: u64, bytes: &[u8]) {
+        disk::write(&self.disks[at], offset, bytes);
     }
 
     pub fn replicas(&self) -> PathBuf {

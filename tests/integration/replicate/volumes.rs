@@ -2,8 +2,7 @@
 //! Nothing of an increment may go there, and none of it may be refused to those that are right.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use coriolis_ovm_exporter::client::replicate::{
     How, Outcome, Place, ReplicateError, StateFile, StateStore as _,
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::comparison::seed::Seed;
 use super::super::coriolis::worker::Fault;
+use super::super::support::disk::write;
 use super::scene::MIB;
 use super::workers::{NAMES, Transfer, device, hows};
 
@@ -104,11 +104,6 @@ fn exchange(transfer: &Transfer) {
     fs::rename(&one, &between).unwrap();
     fs::rename(&other, &one).unwrap();
     fs::rename(&between, &other).unwrap();
-}
-
-fn write(path: &Path, offset: u64, bytes: &[u8]) {
-    let file = File::options().write(true).open(path).unwrap();
-    file.write_all_at(bytes, offset).unwrap();
 }
 
 fn covers(places: &[Place], at: u64) -> bool {

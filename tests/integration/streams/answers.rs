@@ -1,13 +1,13 @@
 //! What is refused, what is answered instead, and with which words.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs;
 
 use coriolis_ovm_exporter::operations::demo::guest::Random;
 use reqwest::Method;
 use uuid::Uuid;
 
 use super::super::comparison::house::{must, text};
+use super::super::support::disk;
 use super::super::support::node::Kind;
 use super::scene::{Scene, Taken, VM, assert_same, decode};
 
@@ -20,8 +20,7 @@ async fn two() -> (Scene, Taken, Taken) {
     Random::new(1).fill(&mut bytes[..600_000]);
     fs::write(&scene.disk, bytes).unwrap();
     let first = scene.take().await;
-    let disk = File::options().write(true).open(&scene.disk).unwrap();
-    disk.write_all_at(&[7; 4096], 65_536).unwrap();
+    disk::write(&scene.disk, 65_536, &[7; 4096]);
     let second = scene.take().await;
     (scene, first, second)
 }
@@ -140,9 +139,7 @@ async fn a_base_that_is_gone() {
 async fn a_base_that_is_not_what_was_sealed() {
     let (scene, first, second) = two().await;
     must("chattr", &["-i", text(&first.file)]);
-    let file = File::options().write(true).open(&first.file).unwrap();
-    file.write_all_at(b"x", 9).unwrap();
-    drop(file);
+    disk::write(&first.file, 9, b"x");
     without_base(&scene, &second, &first.id, 409).await;
     // What is asked about must be what was sealed, whatever the base.
     let query = "onBaseLost=full";

@@ -5,6 +5,7 @@ pub mod bolt;
 pub mod counts;
 pub mod daemon;
 pub mod digest;
+pub mod disk;
 pub mod frozen;
 pub mod manager;
 pub mod neighbour;

@@ -1,7 +1,7 @@
 //! What the first generation leaves on a node: clones in folders, and a database that names them.
 
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::support::api::{Api, text};
 use crate::support::bolt::{self, Cell, tree, value};
+use crate::support::disk;
 use crate::support::node::TestNode;
 use crate::support::wait;
 
@@ -163,9 +164,7 @@ pub fn leave_database(node: &TestNode, all: &[&Old]) {
 pub fn scribble(path: &Path, random: &mut StdRng, offset: u64, length: usize) {
     let mut bytes = vec![0; length];
     random.fill_bytes(&mut bytes);
-    let file = File::options().write(true).open(path).unwrap();
-    file.write_all_at(&bytes, offset).unwrap();
-    file.sync_all().unwrap();
+    disk::write_through(path, offset, &bytes);
 }
 
 /// Everything that can be seen of a file or folder without reading it, and all that lies in it.

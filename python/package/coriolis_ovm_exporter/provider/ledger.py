@@ -155,12 +155,25 @@ class Replica:
         if role == "holds":
             changes["expires_in"] = None
         try:
-            patiently(lambda: self._client.change_snapshot(self._vm, snapshot, **changes))
+            # Its disks are not opened for it: a base that somebody has changed is called wrong, too.
+            patiently(
+                lambda: self._client.change_snapshot(self._vm, snapshot, chunks=False, **changes)
+            )
         except HTTPError as error:
             # One that was deleted meanwhile cannot be taken for a base anyway.
             if error.status_code != 404 or role == "holds":
                 raise
         self._labels[snapshot] = label
+
+    def _disown(self, snapshot: str) -> None:
+        """It must not become a base any more."""
+        try:
+            self._call_it(snapshot, "wrong")
+        except HTTPError as error:
+            # One that is not whole any more takes no label. What is deleted is no base either.
+            if error.status_code != 409:
+                raise
+            patiently(lambda: self._client.delete_snapshot(self._vm, snapshot))
 
     def _entries(self) -> List[Json]:
         entries = patiently(lambda: self._client.get_all_snapshots(space=False))
@@ -206,7 +219,7 @@ class Replica:
             state["suspect"] = {disk: reason for disk in self._known}
             # They are dropped before anything is written, unless that fails.
             for entry in ours["holds"] + ours["leaving"]:
-                self._call_it(entry["id"], "wrong")
+                self._disown(entry["id"])
         elif pending is not None:
             self._half = pending
             state["pending"] = {
@@ -231,7 +244,7 @@ class Replica:
 
     def _disks_of(self, base: str) -> Json:
         try:
-            snapshot = patiently(lambda: self._client.get_snapshot(self._vm, base, squash=True))
+            snapshot = patiently(lambda: self._client.get_snapshot(self._vm, base, chunks=False))
         except HTTPError as error:
             if error.status_code not in (404, 409):
                 raise

@@ -1,5 +1,6 @@
 """The nodes of a pool, and which of them has a machine."""
 
+import logging
 import os
 import tempfile
 from typing import Any, Dict, List, Mapping, NamedTuple
@@ -10,6 +11,9 @@ from ..errors import ExporterError
 from ..shapes import Json
 from . import inventory
 from .coriolis_side import ProviderError, told_by_provider
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -40,6 +44,9 @@ def log_in(connection: Mapping[str, Any], all_of_them: bool = False) -> List[Cli
         for key in ("username", "password", "ca_certificate"):
             if connection.get(key) is not None:
                 arguments.text(key, connection[key])
+        if connection.get("allow_untrusted") is not None:
+            # "false" would be true.
+            arguments.flag("allow_untrusted", connection["allow_untrusted"])
     clients, failures = [], []
     for endpoint in endpoints:
         try:
@@ -55,6 +62,7 @@ def _log_in(endpoint: str, connection: Mapping[str, Any]) -> Client:
     username, password = connection["username"], connection["password"]
     authority = connection.get("ca_certificate")
     if connection.get("allow_untrusted"):
+        _LOG.warning("%s: allow_untrusted: the node's certificate is not checked", endpoint)
         return Client.login(endpoint, username, password, verify=False)
     if not authority or "BEGIN CERTIFICATE" not in authority:
         verify: Verify = authority or None

@@ -5,7 +5,7 @@ The engine does the same for volumes that it writes to itself (``client::replica
 
 from typing import Any, Iterable, Iterator, List, Tuple
 
-from .. import arguments
+from .. import _native, arguments
 from ..client import Client
 from ..shapes import Json, Range
 from .patience import patiently
@@ -13,25 +13,15 @@ from .patience import patiently
 #: Offset and end, bytes.
 Place = Tuple[int, int]
 
-#: Of a disk, where tables and superblocks lie, and of its end, bytes.
-_START = 4 << 20
-_END = 1 << 20
-#: Of any other place at most, bytes.
-_LONGEST = 256 << 10
-#: So many that were written last are believed.
-_MOST = 24
-#: What a disk holds is looked for at so many offsets.
-_HERE_AND_THERE = 4
-
 
 def known_places(disk: Json) -> List[Place]:
     """Of a disk of the engine's state: some that were written last, its start and its end."""
     size = disk["size"]
     last = [
-        (place["offset"], min(place["offset"] + min(place["length"], _LONGEST), size))
-        for place in list(disk.get("places") or ())[:_MOST]
+        (place["offset"], min(place["offset"] + min(place["length"], _native.PLACE_LONGEST), size))
+        for place in list(disk.get("places") or ())[: _native.PLACES_WRITTEN]
     ]
-    ends = [(0, min(_START, size)), (max(size - _END, 0), size)]
+    ends = [(0, min(_native.PLACE_AT_START, size)), (max(size - _native.PLACE_AT_END, 0), size)]
     # An older copy differs where it was written last; another volume everywhere.
     return last[:1] + ends + last[1:]
 
@@ -56,8 +46,9 @@ def here_and_there(
     client: Client, vm: str, snapshot: str, disk: str, size: int
 ) -> Iterator[Place]:
     """What a disk holds, found at several offsets."""
-    for number in range(_HERE_AND_THERE):
-        start = size // _HERE_AND_THERE * number
+    several = _native.PLACES_HERE_AND_THERE
+    for number in range(several):
+        start = size // several * number
         found = patiently(lambda: _first_data(client.ranges(vm, snapshot, disk, offset=start)))
         yield from found
 
@@ -65,7 +56,7 @@ def here_and_there(
 def _first_data(ranges: Iterable[Range]) -> List[Place]:
     for one in ranges:
         if one["kind"] == "data":
-            return [(one["start"], one["start"] + min(one["length"], _LONGEST))]
+            return [(one["start"], one["start"] + min(one["length"], _native.PLACE_LONGEST))]
     return []
 
 

@@ -1,5 +1,6 @@
 """What may stand in an endpoint's connection, and in a transfer's source environment."""
 
+from .. import _native
 from ..shapes import Json
 
 CONNECTION: Json = {
@@ -47,7 +48,7 @@ SOURCE_ENVIRONMENT: Json = {
         "streams": {
             "type": "integer",
             "minimum": 1,
-            "maximum": 64,
+            "maximum": _native.MOST_AT_A_TIME,
             "default": 2,
             "description": "Streams at a time from each node.",
         },
