@@ -2,7 +2,7 @@
 //!
 //! | step | what a crash after it leaves | what a restart does |
 //! | --- | --- | --- |
-//! | directory with a manifest `creating` in every repository | directories, empty clones | undoes |
+//! | directory with a manifest `creating` in every repository | directories, perhaps still hidden, empty clones | undoes |
 //! | clones | unsealed clones | undoes |
 //! | sealed | sealed clones | undoes |
 //! | all that is durable, and manifests `ready` beside their places | the same | undoes |
@@ -138,6 +138,10 @@ impl Snapshots {
         }
         let newest = others.last().map(|snapshot| snapshot.manifest.created_at);
         let mut manifest = self.first_manifest(subject, &repositories, newest, wish);
+        let shelves: Vec<Shelf> = repositories
+            .iter()
+            .map(|repository| Shelf::of(&repository.mount_point))
+            .collect();
         let mut locks = Vec::new();
         let made = self
             .make_directories(&manifest, &repositories, &mut locks)
@@ -153,8 +157,10 @@ impl Snapshots {
                         margin: self.settings.get().storage_timeout,
                     };
                     let clones = self.fill(&mut manifest, subject, wish, &sources, &pace)?;
+                    manifest.state = State::Ready;
+                    let beside = prepare(&manifest, &clones, &shelves, &pace, &self.faults)?;
                     pace.publishes(manifest.id)?;
-                    publish(&mut manifest, &clones, &repositories, &self.faults)?;
+                    publish(beside, manifest.id, &shelves, &self.faults)?;
                     turn.stepped();
                     Ok(None)
                 }
@@ -513,42 +519,38 @@ fn repeated(
     Ok(Some(same))
 }
 
-/// Says ready, in every repository, once all that makes it so is durable.
-fn publish(
-    manifest: &mut Manifest,
+/// Makes durable all that a ready snapshot needs, and writes manifests that say so beside their
+/// places, where they say nothing yet: they go out to the device with the clones.
+fn prepare(
+    manifest: &Manifest,
     clones: &[(File, PathBuf)],
-    repositories: &[Repository],
+    shelves: &[Shelf],
+    pace: &Pace<'_>,
     faults: &Faults,
-) -> Result<(), SnapshotError> {
-    manifest.state = State::Ready;
-    let manifest = &*manifest;
-    let failed = |shelf: &Shelf| {
-        let directory = shelf.directory(manifest.id);
-        move |error| SnapshotError::io("cannot write the manifest in", &directory)(error)
-    };
-    let shelves: Vec<Shelf> = repositories
-        .iter()
-        .map(|repository| Shelf::of(&repository.mount_point))
-        .collect();
+) -> Result<Vec<Beside>, SnapshotError> {
     let write_out = || {
-        clones
-            .iter()
-            .try_for_each(|(clone, path)| seal::write_out(clone, path))?;
-        // The name too: nothing may be ready under one that a power cut takes back.
-        shelves
-            .iter()
-            .try_for_each(|shelf| shelf.sync_names().map_err(failed(shelf)))
+        for (clone, path) in clones {
+            pace.touches("writing out", path)?;
+            seal::write_out(clone, path)?;
+        }
+        for shelf in shelves {
+            // Nothing may be ready under a name that a power cut takes back.
+            pace.touches("writing out", shelf.root())?;
+            shelf
+                .sync_names()
+                .map_err(SnapshotError::io("cannot write out", shelf.root()))?;
+        }
+        Ok(())
     };
-    // What is beside its place says nothing yet, and goes out with the clones.
-    let beside = thread::scope(|scope| {
+    thread::scope(|scope| {
         let meanwhile = thread::Builder::new()
             .name("sync".to_owned())
             .spawn_scoped(scope, write_out);
         let beside: Result<Vec<Beside>, SnapshotError> = shelves
             .iter()
             .map(|shelf| {
-                let beside = shelf.write_beside(manifest, faults);
-                beside.map_err(failed(shelf))
+                let written = shelf.write_beside(manifest, faults);
+                written.map_err(not_written(shelf, manifest.id))
             })
             .collect();
         match meanwhile {
@@ -557,13 +559,27 @@ fn publish(
             Err(_) => write_out()?,
         }
         beside
-    })?;
-    for (beside, shelf) in beside.into_iter().zip(&shelves) {
-        beside.put_in_place().map_err(failed(shelf))?;
+    })
+}
+
+/// Says ready, in every repository.
+fn publish(
+    beside: Vec<Beside>,
+    id: Uuid,
+    shelves: &[Shelf],
+    faults: &Faults,
+) -> Result<(), SnapshotError> {
+    for (beside, shelf) in beside.into_iter().zip(shelves) {
+        beside.put_in_place().map_err(not_written(shelf, id))?;
         faults.pass(Point::ManifestPlaced);
         faults.pass(Point::CreatePublished);
     }
     Ok(())
+}
+
+fn not_written(shelf: &Shelf, id: Uuid) -> impl FnOnce(io::Error) -> SnapshotError {
+    let directory = shelf.directory(id);
+    move |error| SnapshotError::io("cannot write the manifest in", &directory)(error)
 }
 
 /// Removes what a failed create has made. What cannot be removed now, recovery removes later.

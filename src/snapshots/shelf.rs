@@ -26,6 +26,7 @@ use super::probe::SCRATCH;
 use crate::ovm::repository::Repository;
 use crate::sys::attributes;
 use crate::sys::durable::{self, Beside};
+use crate::sys::file_system;
 use crate::sys::flock::Flock;
 
 /// Directory below a repository's mount point; the first generation used the same.
@@ -332,8 +333,14 @@ impl Shelf {
             written.rename()?;
             faults.pass(Point::ManifestPlaced);
         }
-        // Their content is durable. Names need no wait of their own: journals keep the order in which
-        // they were given, so that after a power cut there is no later one without those before it.
+        // Their content is durable. The journals of XFS and OCFS2 keep the order in which names were
+        // given: after a power cut there is none without those before it. btrfs keeps what it was asked
+        // for: without this a clone could be found later in a directory without a manifest.
+        let directory = File::open(hidden)?;
+        match file_system::status(&directory)?.kind {
+            file_system::Kind::Xfs | file_system::Kind::Ocfs2 => {}
+            _ => directory.sync_all()?,
+        }
         fs::rename(hidden, self.directory(manifest.id))?;
         faults.pass(Point::DirectoryNamed);
         Ok(())

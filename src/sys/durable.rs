@@ -94,12 +94,7 @@ fn sync_both(one: &File, other: &File) -> io::Result<()> {
 }
 
 /// It is not on the device yet.
-fn write(
-    directory: &Path,
-    name: &str,
-    content: &[u8],
-    mode: u32,
-) -> io::Result<(Beside, File)> {
+fn write(directory: &Path, name: &str, content: &[u8], mode: u32) -> io::Result<(Beside, File)> {
     let temporary = directory.join(temporary(name));
     // A leftover of a crash: nobody reads it.
     match fs::remove_file(&temporary) {
