@@ -99,7 +99,7 @@ impl Snapshots {
     /// [`SnapshotError::Changed`], [`SnapshotError::Unavailable`], the file system's.
     pub fn allocated(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
         by_itself(snapshot, |walk| {
-            let (walk, mut ranges) = all(walk.in_turn(&self.map_turns))?;
+            let (walk, mut ranges) = self.all_of(walk)?;
             ranges.retain(|range| range.kind == RangeKind::Data);
             Ok((walk, ranges))
         })
@@ -138,7 +138,7 @@ impl Snapshots {
                     }
                     None => Walk::whole(&snapshot, disk, 0, None)?,
                 };
-                let (walk, ranges) = all(walk.in_turn(&self.map_turns))?;
+                let (walk, ranges) = self.all_of(walk)?;
                 outcome(&snapshot, disk, &walk, ranges)
             })
             .inspect(|_| self.faults.pass(Point::CompareDisk))
@@ -181,7 +181,7 @@ impl Snapshots {
             )));
         }
         let walk = self.walk_from(&snapshot, disk, question)?;
-        Ok(walk.ending_at(to).in_turn(&self.map_turns))
+        Ok(self.equipped(walk.ending_at(to)))
     }
 
     fn walk_from(
@@ -220,6 +220,20 @@ impl Snapshots {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// With what all walks of this node share.
+    fn equipped(&self, walk: Walk) -> Walk {
+        walk.in_turn(&self.map_turns).in_memory_of(&self.buffers)
+    }
+
+    /// Walks to the end of a disk.
+    fn all_of(&self, walk: Walk) -> Result<(Walk, Vec<Range>), SnapshotError> {
+        let (mut walk, mut ranges) = (self.equipped(walk), Vec::new());
+        while let Some(stretch) = walk.step()? {
+            ranges.extend(stretch.ranges);
+        }
+        Ok((walk, ranges))
     }
 
     /// The snapshot that another one is compared to.
@@ -267,15 +281,6 @@ fn by_itself(
         disks,
         snapshot,
     })
-}
-
-/// Walks to the end of a disk.
-fn all(mut walk: Walk) -> Result<(Walk, Vec<Range>), SnapshotError> {
-    let mut ranges = Vec::new();
-    while let Some(stretch) = walk.step()? {
-        ranges.extend(stretch.ranges);
-    }
-    Ok((walk, ranges))
 }
 
 fn outcome(
