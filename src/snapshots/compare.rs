@@ -99,7 +99,8 @@ impl Snapshots {
     /// [`SnapshotError::Changed`], [`SnapshotError::Unavailable`], the file system's.
     pub fn allocated(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
         by_itself(snapshot, |walk| {
-            let (walk, mut ranges) = self.all_of(walk)?;
+            // Bounded by the map's length: nobody would wait long for it in vain.
+            let (walk, mut ranges) = self.all_of(walk, &|| true)?;
             ranges.retain(|range| range.kind == RangeKind::Data);
             Ok((walk, ranges))
         })
@@ -113,16 +114,19 @@ impl Snapshots {
         by_itself(snapshot, |walk| Ok((walk, Vec::new())))
     }
 
-    /// What changed in a snapshot since `base`, an older one of the same VM.
+    /// What changed in a snapshot since `base`, an older one of the same VM. Comparing bytes may take
+    /// hours: it ends where `wanted` says that nobody waits any more.
     ///
     /// # Errors
     /// [`SnapshotError::BaseGone`], [`SnapshotError::BaseNotOlder`], [`SnapshotError::OtherVm`],
-    /// [`SnapshotError::Changed`] where either is not what was sealed, the file system's.
+    /// [`SnapshotError::Changed`] where either is not what was sealed, [`SnapshotError::Refused`]
+    /// where nobody waits, the file system's.
     pub fn compare(
         &self,
         snapshot: Snapshot,
         base: &str,
         refine: Refine,
+        wanted: impl Fn() -> bool,
     ) -> Result<Comparison, SnapshotError> {
         let snapshot = snapshot.ready()?;
         let base = self.base_of(&snapshot, base)?;
@@ -138,7 +142,7 @@ impl Snapshots {
                     }
                     None => Walk::whole(&snapshot, disk, 0, None)?,
                 };
-                let (walk, ranges) = self.all_of(walk)?;
+                let (walk, ranges) = self.all_of(walk, &wanted)?;
                 outcome(&snapshot, disk, &walk, ranges)
             })
             .inspect(|_| self.faults.pass(Point::CompareDisk))
@@ -228,10 +232,17 @@ impl Snapshots {
     }
 
     /// Walks to the end of a disk.
-    fn all_of(&self, walk: Walk) -> Result<(Walk, Vec<Range>), SnapshotError> {
+    fn all_of(
+        &self,
+        walk: Walk,
+        wanted: &impl Fn() -> bool,
+    ) -> Result<(Walk, Vec<Range>), SnapshotError> {
         let (mut walk, mut ranges) = (self.equipped(walk), Vec::new());
         while let Some(stretch) = walk.step()? {
             ranges.extend(stretch.ranges);
+            if !wanted() {
+                return Err(nobody_waits());
+            }
         }
         Ok((walk, ranges))
     }
@@ -250,6 +261,11 @@ impl Snapshots {
         }
         base.ready().map_err(base_gone)
     }
+}
+
+/// Why work was left: nobody reads this.
+pub(super) fn nobody_waits() -> SnapshotError {
+    SnapshotError::Refused("the client has gone".to_owned())
 }
 
 fn base_gone(error: SnapshotError) -> SnapshotError {
