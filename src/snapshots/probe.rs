@@ -156,5 +156,6 @@ fn lacks_a_facility(error: &io::Error) -> bool {
 fn usable(clone: &File) -> io::Result<()> {
     seal::identify(clone)?;
     fiemap::count(clone)?;
+    // One extent: it need not wait until others have read theirs (`map_turns`).
     ExtentReader::new(clone, 0).try_for_each(|extent| extent.map(drop))
 }
