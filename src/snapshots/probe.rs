@@ -119,8 +119,8 @@ fn write_scratch(path: &Path) -> io::Result<File> {
 fn clone_scratch(source: &File, source_path: &Path, target: &Path) -> Ability {
     let mut refusals = Vec::new();
     for call in [CloneCall::Ficlone, CloneCall::Ocfs2Reflink] {
-        let cloned =
-            reflink::prepare(call, source, source_path, target).and_then(|ready| ready.run());
+        let cloned = reflink::prepare(call, source, source_path, target)
+            .and_then(|ready| ready.run()?.open());
         match cloned {
             Ok((clone, _)) => {
                 return match usable(&clone) {
