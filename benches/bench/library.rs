@@ -84,7 +84,9 @@ impl Library {
     /// How many ranges changed since `base`.
     pub fn compare(&self, now: &Taken, base: &Taken) -> anyhow::Result<u64> {
         let base = base.id().to_string();
-        let compared = self.snapshots.compare(now.0.clone(), &base, Refine::Auto)?;
+        let compared = self
+            .snapshots
+            .compare(now.0.clone(), &base, Refine::Auto, || true)?;
         Ok(compared.disks[0].ranges.len() as u64)
     }
 }

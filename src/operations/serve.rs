@@ -31,9 +31,9 @@ use crate::server::metrics::{Metrics, MetricsToken};
 use crate::server::tls::{ServerTls, TlsFiles};
 use crate::server::tokens::TokenIssuer;
 use crate::server::{self, App, ManagerSettings};
+use crate::snapshots::Snapshots;
 #[cfg(debug_assertions)]
 use crate::snapshots::faults::Faults;
-use crate::snapshots::{BufferPool, Snapshots};
 use crate::sys::allocator;
 
 /// How long the start waits for the first recovery round.
@@ -233,7 +233,6 @@ fn assemble(config: &Config, secret: &[u8]) -> anyhow::Result<App> {
             max_bytes: usize::try_from(config.api.limits.max_body).unwrap_or(usize::MAX),
             ..BodyLimits::default()
         },
-        buffers: BufferPool::default(),
         lifecycle: Lifecycle::begin(),
         activities: Activities::new(),
         metrics: Metrics::new(),

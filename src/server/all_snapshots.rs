@@ -25,7 +25,9 @@ pub(super) async fn list(
         turn.take()?;
         let now = Timestamp::now();
         let known = snapshots.iter().map(|snapshot| {
-            let exclusive = with_space.then(|| snapshot.exclusive_bytes()).flatten();
+            let exclusive = with_space
+                .then(|| app.snapshots.exclusive_bytes(snapshot))
+                .flatten();
             present::entry(snapshot, now, exclusive)
         });
         let unreadable = app.snapshots.unreadable(&repositories)?;

@@ -26,7 +26,7 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let question = query.question()?;
     let format = query.format()?;
-    let buffers = app.buffers.clone();
+    let buffers = app.snapshots.buffers().clone();
     let (app, delta, subject) = in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?;
         turn.take()?;

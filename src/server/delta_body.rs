@@ -1,5 +1,5 @@
 //! A delta as an HTTP body: what is cached is read when it is sent, everything else is read while
-//! what comes before it is sent.
+//! what comes before it is sent, unless there are many streams.
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,13 +41,15 @@ struct Choice {
     taken: Instant,
     /// The next one was asked for then, and was not there.
     asked: Option<Instant>,
+    /// It was begun only then.
+    on_demand: bool,
     /// Bytes of the disk so far.
     sent: u64,
 }
 
 #[derive(Debug)]
 enum Next {
-    /// To be made here, if it can be.
+    /// To be made when it is asked for, here if it can be.
     Here(Box<Delta>),
     /// Under way where it may block.
     Elsewhere(JoinHandle<Step>),
@@ -87,6 +89,7 @@ impl DeltaBody {
                 pace: Pace::new(),
                 taken: Instant::now(),
                 asked: None,
+                on_demand: false,
                 sent: 0,
             }),
             ..DeltaBody::new(delta)
@@ -128,12 +131,19 @@ impl Choice {
     fn saw(&mut self, delta: &Delta, pieces: &[Bytes], ready: Instant) {
         let now = Instant::now();
         let asked = self.asked.take().unwrap_or(now);
+        // What was not begun before it was asked for could not lie finished: all the time until then is
+        // the link's.
+        let free = if std::mem::take(&mut self.on_demand) {
+            self.taken
+        } else {
+            ready.max(self.taken)
+        };
         let sent = delta.sent().max(self.sent);
         self.pace.saw(pace::Step {
             plain: sent - self.sent,
             wire: pieces.iter().map(|piece| piece.len() as u64).sum(),
             took: now - self.taken,
-            held: asked.saturating_duration_since(ready.max(self.taken)),
+            held: asked.saturating_duration_since(free),
             missed: ready.saturating_duration_since(asked),
         });
         (self.taken, self.sent) = (now, sent);
@@ -173,7 +183,13 @@ impl Stream for DeltaBody {
                     Some(Err(error)) => {
                         return Poll::Ready(Some(body.give_up(delta, error)));
                     }
-                    None => body.next = Next::Elsewhere(begin(delta)),
+                    None => {
+                        if let Some(choice) = &mut body.choice {
+                            choice.asked = Some(Instant::now());
+                            choice.on_demand = true;
+                        }
+                        body.next = Next::Elsewhere(begin(delta));
+                    }
                 },
                 Next::Elsewhere(mut step) => {
                     let Poll::Ready(done) = Pin::new(&mut step).poll(context) else {
@@ -187,7 +203,7 @@ impl Stream for DeltaBody {
                         Ok((mut delta, Ok(Some(pieces)), ready)) => {
                             body.take(&mut delta, pieces, ready);
                             body.yields = true;
-                            body.next = if delta.comes_next() {
+                            body.next = if delta.comes_next() || !delta.reads_ahead() {
                                 Next::Here(delta)
                             } else {
                                 Next::Elsewhere(begin(delta))

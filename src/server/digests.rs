@@ -23,7 +23,7 @@ pub(super) async fn show(
     };
     let algorithm = query.algorithm()?;
     let block = query.block()?;
-    let buffers = app.buffers.clone();
+    let buffers = app.snapshots.buffers().clone();
     let (_waiting, wanted) = Waiting::begin();
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&vm, |vm_id| app.snapshots.find(vm_id, &snapshot))?;

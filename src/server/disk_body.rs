@@ -103,7 +103,7 @@ impl DiskBody {
     /// comes at once when all before it is sent.
     fn read_ahead(&mut self, least: usize) {
         let allowance = self.share.allowance();
-        while self.ahead.len() < allowance.ahead {
+        while self.ahead.len() < allowance.ahead.max(least) {
             let Some((offset, step)) = self.next_step(allowance.step) else {
                 let Some(Piece::Text(text)) = self.pieces.pop_front() else {
                     return;

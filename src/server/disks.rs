@@ -102,7 +102,7 @@ pub(super) async fn read(
             bytes_total: Some(length),
             ..subject
         };
-        let body = body(file, app.buffers.join(), pieces);
+        let body = body(file, app.snapshots.buffers().join(), pieces);
         let sent = app.metrics.sent(Sent::disk);
         *response.body_mut() =
             Body::from_stream(Metered::new(body, &app.activities, subject, sent));

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::extract::{Ids, Parameters};
 use super::query::SnapshotQuery;
 use super::snapshot_list::SnapshotList;
-use super::state::{Shared, in_turn};
+use super::state::{Shared, Waiting, in_turn};
 use super::{present, vms};
 use crate::ovm::inventory::Vm;
 use crate::ovm::repository::Repository;
@@ -111,13 +111,14 @@ pub(super) async fn show(
     let join = query.squash()?;
     let refine = query.refine()?;
     let chunks = query.chunks()?;
+    let (_waiting, wanted) = Waiting::begin();
     in_turn(app.snapshots.turn(), move |turn| {
         let snapshot = app.for_vm(&name, |vm_id| app.snapshots.find(vm_id, &id))?;
         // Comparing bytes may take its time.
         turn.take()?;
         let compared = match query.base()? {
             None => contents(&app, snapshot, chunks)?,
-            Some(base) => app.snapshots.compare(snapshot, base, refine)?,
+            Some(base) => app.snapshots.compare(snapshot, base, refine, wanted)?,
         };
         Ok::<_, ApiError>(Json(present::snapshot(compared, join)))
     })

@@ -19,7 +19,7 @@ use super::tokens::TokenIssuer;
 use crate::config::Current;
 use crate::ovm::domains::Toolstack;
 use crate::ovm::inventory::NodeFiles;
-use crate::snapshots::{BufferPool, SnapshotError, Snapshots, Turn};
+use crate::snapshots::{SnapshotError, Snapshots, Turn};
 
 /// The parts that make up the daemon, put together by its start.
 #[derive(Debug)]
@@ -38,8 +38,6 @@ pub struct App {
     pub throttle: Arc<LoginThrottle>,
     /// Limits of request bodies.
     pub body: BodyLimits,
-    /// What disks are read to.
-    pub buffers: BufferPool,
     /// Where the daemon is in its life.
     pub lifecycle: Arc<Lifecycle>,
     /// What it does.

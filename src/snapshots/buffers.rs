@@ -2,13 +2,15 @@
 //! nobody waits for a buffer that somebody else's slow client holds.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use crate::sys::aligned::AlignedBuffer;
 
-/// What all streams hold together, bytes, as long as each can have [`SMALLEST`] twice.
+/// What all streams hold together, bytes. Where slow clients hold all of it, each of the others still
+/// has its one buffer of [`SMALLEST`].
 const BUDGET: usize = 32 << 20;
 /// O_DIRECT has reached its speed with reads of this size, bytes.
 const LARGEST: usize = 1 << 20;
@@ -19,6 +21,12 @@ const LARGEST_CACHED: usize = 512 << 10;
 const SMALLEST: usize = 64 << 10;
 /// Reads under way at most, for one stream that few others run beside.
 const MOST_AHEAD: usize = 3;
+/// So many streams keep storage and link busy without any of them reading ahead.
+const MANY: usize = 32;
+/// Threads that read small stretches at once, for one stream.
+const MOST_LANES: usize = 16;
+/// The same for all streams together, as long as each has one.
+const ALL_LANES: usize = 128;
 
 /// The pool. Clones are the same pool.
 #[derive(Debug, Clone, Default)]
@@ -38,12 +46,28 @@ struct State {
 impl State {
     /// So many streams more, or fewer.
     fn become_streams(&mut self, more: isize) {
-        let before = Allowance::among(self.streams).step;
+        let before = self.step();
         self.streams = self.streams.saturating_add_signed(more);
         // A node has better uses for its memory than ours when nobody reads.
-        if self.streams == 0 || Allowance::among(self.streams).step != before {
+        if self.streams == 0 || self.step() != before {
             self.free.clear();
         }
+    }
+
+    /// What all have a buffer of, as long as nobody holds more than its part.
+    fn step(&self) -> usize {
+        Allowance::among(self.streams, BUDGET).step
+    }
+
+    /// For a stream that holds so many bytes: what others hold is not there to be given.
+    fn allowance(&self, held: usize) -> Allowance {
+        let others = self.lent.saturating_sub(held);
+        Allowance::among(self.streams, BUDGET.saturating_sub(others))
+    }
+
+    fn bytes(&self) -> usize {
+        let free: usize = self.free.iter().map(|free| free.len()).sum();
+        self.lent + free
     }
 }
 
@@ -52,17 +76,19 @@ impl BufferPool {
     #[must_use]
     pub fn join(&self) -> Share {
         lock(&self.state).become_streams(1);
-        Share { pool: self.clone() }
+        Share {
+            pool: self.clone(),
+            held: Arc::default(),
+        }
     }
 
     /// What it is used for now.
     #[must_use]
     pub fn figures(&self) -> PoolFigures {
         let state = lock(&self.state);
-        let free: usize = state.free.iter().map(|free| free.len()).sum();
         PoolFigures {
             streams: state.streams,
-            bytes: state.lent + free,
+            bytes: state.bytes(),
         }
     }
 }
@@ -80,6 +106,8 @@ pub struct PoolFigures {
 #[derive(Debug)]
 pub struct Share {
     pool: BufferPool,
+    /// Bytes of the pool that it has; changed by whoever holds the lock.
+    held: Arc<AtomicUsize>,
 }
 
 /// What a stream may have at a time.
@@ -87,19 +115,26 @@ pub struct Share {
 pub struct Allowance {
     /// Bytes of one buffer: a power of two.
     pub step: usize,
-    /// Reads that may be under way while what came before is sent.
+    /// Reads that may be under way while what came before is sent; 0 where the next one is to be
+    /// begun when that is gone.
     pub ahead: usize,
+    /// Threads that may read for it at once, at least 1.
+    pub lanes: usize,
 }
 
 impl Allowance {
-    /// With so many streams.
-    fn among(streams: usize) -> Allowance {
-        let each = BUDGET / streams.max(1);
+    /// With so many streams, of which this one may hold `left` bytes at most.
+    fn among(streams: usize, left: usize) -> Allowance {
+        let each = (BUDGET / streams.max(1)).min(left);
         let half = (each / 2).max(1);
         let step = (1 << half.ilog2()).clamp(SMALLEST, LARGEST);
         // What is being sent takes one.
-        let ahead = (each / step).saturating_sub(1).clamp(1, MOST_AHEAD);
-        Allowance { step, ahead }
+        let ahead = (each / step).saturating_sub(1).min(MOST_AHEAD);
+        Allowance {
+            step,
+            ahead: if streams > MANY { 0 } else { ahead },
+            lanes: (ALL_LANES / streams.max(1)).clamp(1, MOST_LANES),
+        }
     }
 
     /// Bytes of one read of what is cached.
@@ -113,24 +148,31 @@ impl Share {
     /// What this stream may have now.
     #[must_use]
     pub fn allowance(&self) -> Allowance {
-        Allowance::among(lock(&self.pool.state).streams)
+        let state = lock(&self.pool.state);
+        state.allowance(self.held.load(Ordering::Relaxed))
     }
 
     /// A buffer of at least `length` bytes, with whatever an earlier reader of a disk left in it.
     #[must_use]
     pub fn take(&self, length: usize) -> Buffer {
         let mut state = lock(&self.pool.state);
-        let step = Allowance::among(state.streams).step;
-        let memory = state.free.pop_if(|free| free.len() >= length);
-        let size = memory
-            .as_ref()
-            .map_or(step.max(length), |memory| memory.len());
+        let held = self.held.load(Ordering::Relaxed);
+        let most = state.allowance(held).step.max(length);
+        let memory = state
+            .free
+            .pop_if(|free| (length..=most).contains(&free.len()));
+        let size = memory.as_ref().map_or(most, |memory| memory.len());
+        if memory.is_none() && state.bytes() + size > BUDGET {
+            state.free.clear();
+        }
         state.lent += size;
+        self.held.store(held + size, Ordering::Relaxed);
         drop(state);
-        let memory = memory.unwrap_or_else(|| AlignedBuffer::new(size));
         Buffer {
-            memory: Some(memory),
+            memory: Some(memory.unwrap_or_else(|| AlignedBuffer::new(size))),
+            counted: size,
             pool: self.pool.clone(),
+            holder: Arc::clone(&self.held),
         }
     }
 }
@@ -146,7 +188,11 @@ impl Drop for Share {
 pub struct Buffer {
     /// None only while it is dropped.
     memory: Option<AlignedBuffer>,
+    /// Bytes that it counts as.
+    counted: usize,
     pool: BufferPool,
+    /// What the stream holds that took it.
+    holder: Arc<AtomicUsize>,
 }
 
 impl Buffer {
@@ -183,11 +229,13 @@ impl Drop for Buffer {
             return;
         };
         let mut state = lock(&self.pool.state);
-        state.lent = state.lent.saturating_sub(memory.len());
-        let step = Allowance::among(state.streams).step;
+        state.lent = state.lent.saturating_sub(self.counted);
+        let held = self.holder.load(Ordering::Relaxed);
+        let held = held.saturating_sub(self.counted);
+        self.holder.store(held, Ordering::Relaxed);
         // One of another size is of no use to those who stream now.
-        let room = state.streams > 0 && (state.free.len() + 1) * step <= BUDGET;
-        if room && memory.len() == step {
+        let room = state.streams > 0 && state.bytes() + memory.len() <= BUDGET;
+        if room && memory.len() == state.step() {
             state.free.push(memory);
         }
     }
@@ -202,23 +250,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_streams_hold_no_more_than_few() {
-        for streams in 1..=256 {
-            let Allowance { step, ahead } = Allowance::among(streams);
+    fn many_streams_hold_no_more_than_few_and_none_of_them_reads_ahead() {
+        for streams in 1..=512 {
+            let Allowance { step, ahead, lanes } = Allowance::among(streams, BUDGET);
             assert!(step.is_power_of_two() && step >= SMALLEST);
-            assert!(ahead >= 1);
+            assert_eq!(ahead >= 1, streams <= MANY, "{streams} streams: {ahead}");
             let all = streams * step * (1 + ahead);
             assert!(all <= BUDGET, "{streams} streams hold {all} bytes");
+            assert!(lanes >= 1 && (lanes == 1 || streams * lanes <= ALL_LANES));
         }
-        assert_eq!(
-            Allowance::among(1),
-            Allowance {
-                step: LARGEST,
-                ahead: MOST_AHEAD
-            }
-        );
-        assert_eq!(Allowance::among(64).step, 256 << 10);
-        assert_eq!(Allowance::among(100_000).step, SMALLEST);
+        let one = Allowance::among(1, BUDGET);
+        assert_eq!((one.step, one.ahead, one.lanes), (LARGEST, MOST_AHEAD, 16));
+        let some = Allowance::among(64, BUDGET);
+        assert_eq!((some.step, some.ahead, some.lanes), (256 << 10, 0, 2));
+        let most = Allowance::among(100_000, BUDGET);
+        assert_eq!((most.step, most.ahead, most.lanes), (SMALLEST, 0, 1));
+        // Whatever the others have left.
+        let none = Allowance::among(2, 0);
+        assert_eq!((none.step, none.ahead), (SMALLEST, 0));
+    }
+
+    /// As much as a stream may have.
+    fn fill(share: &Share) -> Vec<Buffer> {
+        let Allowance { step, ahead, .. } = share.allowance();
+        (0..=ahead).map(|_| share.take(step)).collect()
+    }
+
+    #[test]
+    fn who_came_early_and_takes_nothing_leaves_the_others_less() {
+        let pool = BufferPool::default();
+        let mut stuck = Vec::new();
+        for streams in 1..=256 {
+            let share = pool.join();
+            let held = fill(&share);
+            stuck.push((share, held));
+            let PoolFigures { bytes, .. } = pool.figures();
+            let most = BUDGET + streams * SMALLEST;
+            assert!(bytes <= most, "{streams} streams hold {bytes} bytes");
+        }
+        // Those that go on come to what all may have.
+        for (share, held) in &mut stuck {
+            held.clear();
+            *held = fill(share);
+        }
+        let PoolFigures { bytes, .. } = pool.figures();
+        assert!(bytes <= BUDGET, "{bytes}");
+        for (share, held) in &mut stuck {
+            assert_eq!(share.allowance(), Allowance::among(256, BUDGET));
+            held.clear();
+        }
+        assert_eq!(lock(&pool.state).lent, 0);
+        drop(stuck);
+        assert_eq!(pool.figures(), BufferPool::default().figures());
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl Snapshots {
     /// [`SnapshotError::Changed`], [`SnapshotError::Unavailable`], the file system's.
     pub fn allocated(&self, snapshot: Snapshot) -> Result<Comparison, SnapshotError> {
         by_itself(snapshot, |walk| {
-            let (walk, mut ranges) = all(walk.in_turn(&self.map_turns))?;
+            // Bounded by the map's length: nobody would wait long for it in vain.
+            let (walk, mut ranges) = self.all_of(walk, &|| true)?;
             ranges.retain(|range| range.kind == RangeKind::Data);
             Ok((walk, ranges))
         })
@@ -132,16 +133,19 @@ impl Snapshots {
         })
     }
 
-    /// What changed in a snapshot since `base`, an older one of the same VM.
+    /// What changed in a snapshot since `base`, an older one of the same VM. Comparing bytes may take
+    /// hours: it ends where `wanted` says that nobody waits any more.
     ///
     /// # Errors
     /// [`SnapshotError::BaseGone`], [`SnapshotError::BaseNotOlder`], [`SnapshotError::OtherVm`],
-    /// [`SnapshotError::Changed`] where either is not what was sealed, the file system's.
+    /// [`SnapshotError::Changed`] where either is not what was sealed, [`SnapshotError::Refused`]
+    /// where nobody waits, the file system's.
     pub fn compare(
         &self,
         snapshot: Snapshot,
         base: &str,
         refine: Refine,
+        wanted: impl Fn() -> bool,
     ) -> Result<Comparison, SnapshotError> {
         let snapshot = snapshot.ready()?;
         let base = self.base_of(&snapshot, base)?;
@@ -157,7 +161,7 @@ impl Snapshots {
                     }
                     None => Walk::whole(&snapshot, disk, 0, None)?,
                 };
-                let (walk, ranges) = all(walk.in_turn(&self.map_turns))?;
+                let (walk, ranges) = self.all_of(walk, &wanted)?;
                 outcome(&snapshot, disk, &walk, ranges)
             })
             .inspect(|_| self.faults.pass(Point::CompareDisk))
@@ -200,7 +204,7 @@ impl Snapshots {
             )));
         }
         let walk = self.walk_from(&snapshot, disk, question)?;
-        Ok(walk.ending_at(to).in_turn(&self.map_turns))
+        Ok(self.equipped(walk.ending_at(to)))
     }
 
     fn walk_from(
@@ -241,6 +245,27 @@ impl Snapshots {
         }
     }
 
+    /// With what all walks of this node share.
+    fn equipped(&self, walk: Walk) -> Walk {
+        walk.in_turn(&self.map_turns).in_memory_of(&self.buffers)
+    }
+
+    /// Walks to the end of a disk.
+    fn all_of(
+        &self,
+        walk: Walk,
+        wanted: &impl Fn() -> bool,
+    ) -> Result<(Walk, Vec<Range>), SnapshotError> {
+        let (mut walk, mut ranges) = (self.equipped(walk), Vec::new());
+        while let Some(stretch) = walk.step()? {
+            ranges.extend(stretch.ranges);
+            if !wanted() {
+                return Err(nobody_waits());
+            }
+        }
+        Ok((walk, ranges))
+    }
+
     /// The snapshot that another one is compared to.
     fn base_of(&self, snapshot: &Snapshot, base: &str) -> Result<Snapshot, SnapshotError> {
         let base = self
@@ -255,6 +280,11 @@ impl Snapshots {
         }
         base.ready().map_err(base_gone)
     }
+}
+
+/// Why work was left: nobody reads this.
+pub(super) fn nobody_waits() -> SnapshotError {
+    SnapshotError::Refused("the client has gone".to_owned())
 }
 
 fn base_gone(error: SnapshotError) -> SnapshotError {
@@ -286,15 +316,6 @@ fn by_itself(
         disks,
         snapshot,
     })
-}
-
-/// Walks to the end of a disk.
-fn all(mut walk: Walk) -> Result<(Walk, Vec<Range>), SnapshotError> {
-    let mut ranges = Vec::new();
-    while let Some(stretch) = walk.step()? {
-        ranges.extend(stretch.ranges);
-    }
-    Ok((walk, ranges))
 }
 
 fn outcome(

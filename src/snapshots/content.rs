@@ -2,14 +2,12 @@
 
 use std::io;
 
+use super::buffers::{Buffer, BufferPool, Share};
 use crate::extents::{Range, RangeKind};
-use crate::sys::aligned::{ALIGNMENT, AlignedBuffer};
 use crate::sys::uncached::UncachedFile;
 
 /// Bytes compared as one: a difference anywhere in it names all of it.
 pub const BLOCK: usize = 4096;
-/// Bytes read at once from either side.
-const STEP: usize = 1 << 20;
 
 /// The two snapshots of a disk.
 pub struct Sides<'f> {
@@ -19,20 +17,26 @@ pub struct Sides<'f> {
     pub current: &'f UncachedFile,
 }
 
-/// Memory for reading both sides; made once and used for many stretches.
+/// Memory for reading both sides.
 #[derive(Debug)]
 pub struct Buffers {
-    before: AlignedBuffer,
-    now: AlignedBuffer,
+    before: Buffer,
+    now: Buffer,
+    /// Bytes read at once from either side: whole blocks.
+    step: usize,
+    _share: Share,
 }
 
 impl Buffers {
-    /// Somewhat more than 2 MiB.
-    pub fn new() -> Buffers {
-        let room = STEP + 2 * ALIGNMENT;
+    /// As large as a stream's may be now. They count as one, until they are dropped.
+    pub fn of(pool: &BufferPool) -> Buffers {
+        let share = pool.join();
+        let step = share.allowance().step;
         Buffers {
-            before: AlignedBuffer::new(room),
-            now: AlignedBuffer::new(room),
+            before: share.take(step),
+            now: share.take(step),
+            step,
+            _share: share,
         }
     }
 }
@@ -54,8 +58,8 @@ pub fn differences(
     let end = start + length;
     let mut position = start;
     while position < end && ranges.len() < limit {
-        // Steps end on block boundaries, whatever the start.
-        let step = (STEP as u64).min(end - position);
+        // Steps end on block boundaries, whatever the start: then the whole blocks of one fit a buffer.
+        let step = (buffers.step as u64).min(end - position);
         let aligned_end = (position + step) / BLOCK as u64 * BLOCK as u64;
         let step = if aligned_end > position && aligned_end < end {
             aligned_end - position
@@ -74,7 +78,7 @@ pub fn differences(
 /// Reads a stretch; what lies past the end of the file is zero.
 fn read_or_zero<'b>(
     file: &UncachedFile,
-    buffer: &'b mut AlignedBuffer,
+    buffer: &'b mut [u8],
     offset: u64,
     count: usize,
 ) -> io::Result<&'b [u8]> {
@@ -144,7 +148,25 @@ mod tests {
         UncachedFile::open(&path).unwrap()
     }
 
+    /// The same in memory of any size.
     fn named(base: &[u8], current: &[u8], start: u64, length: u64) -> Vec<(u64, u64, RangeKind)> {
+        let pool = BufferPool::default();
+        let alone = named_in(&pool, base, current, start, length);
+        let others: Vec<Share> = (0..500).map(|_| pool.join()).collect();
+        let among_many = named_in(&pool, base, current, start, length);
+        assert_eq!(alone, among_many);
+        drop(others);
+        assert_eq!(pool.figures(), BufferPool::default().figures());
+        alone
+    }
+
+    fn named_in(
+        pool: &BufferPool,
+        base: &[u8],
+        current: &[u8],
+        start: u64,
+        length: u64,
+    ) -> Vec<(u64, u64, RangeKind)> {
         let directory = tempfile::tempdir().unwrap();
         let (base, current) = (
             file(directory.path(), "base", base),
@@ -154,7 +176,7 @@ mod tests {
             base: &base,
             current: &current,
         };
-        let buffers = &mut Buffers::new();
+        let buffers = &mut Buffers::of(pool);
         let (ranges, reached) = differences(&sides, buffers, start, length, usize::MAX).unwrap();
         assert_eq!(reached, start + length);
         let (mut in_parts, mut at): (Vec<Range>, u64) = (Vec::new(), start);
@@ -192,6 +214,60 @@ mod tests {
             ]
         );
         assert_eq!(named(&base, &base, 0, 3 << 20), []);
+    }
+
+    /// Wherever a stretch begins and ends, what is read for a step of it fits the buffer.
+    #[test]
+    fn stretches_of_any_place_and_length_are_compared() {
+        const SIZE: usize = 400_000;
+        let directory = tempfile::tempdir().unwrap();
+        let base: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+        let mut current = base.clone();
+        for at in (0..SIZE).step_by(9973) {
+            current[at] ^= 1;
+        }
+        let (before, now) = (
+            file(directory.path(), "base", &base[..SIZE - 70_001]),
+            file(directory.path(), "current", &current),
+        );
+        let sides = Sides {
+            base: &before,
+            current: &now,
+        };
+        let pool = BufferPool::default();
+        let _others: Vec<Share> = (0..500).map(|_| pool.join()).collect();
+        let mut buffers = Buffers::of(&pool);
+        let step = buffers.step;
+        for start in [0, 1, 4095, 4096, 5000, step - 1, step, step + 1] {
+            for end in [start + 1, start + step - 1, start + step, start + step + 1]
+                .into_iter()
+                .chain([2 * step, 3 * step + 1, 5 * step, SIZE - 4096, SIZE])
+                .filter(|end| *end > start)
+            {
+                let length = (end - start) as u64;
+                let (ranges, reached) =
+                    differences(&sides, &mut buffers, start as u64, length, usize::MAX).unwrap();
+                assert_eq!(reached, end as u64);
+                // Bytes that differ are named, and blocks are whole but for the stretch's ends.
+                let differs = |at: usize| base.get(at) != current.get(at) || at >= SIZE - 70_001;
+                for at in (start..end).filter(|at| differs(*at)) {
+                    let at = at as u64;
+                    let is_in = |range: &Range| range.start <= at && at < range.end();
+                    assert!(ranges.iter().any(is_in), "{at} in {start}..{end}");
+                }
+                for range in ranges {
+                    let place = |at: u64| usize::try_from(at).unwrap();
+                    let (first, last) = (place(range.start), place(range.end()));
+                    assert!(first >= start && last <= end);
+                    assert!(first == start || first % BLOCK == 0);
+                    assert!(last == end || last % BLOCK == 0);
+                    for block in (first / BLOCK)..last.div_ceil(BLOCK) {
+                        let block = (block * BLOCK).max(start)..((block + 1) * BLOCK).min(end);
+                        assert!(block.into_iter().any(differs), "{start}..{end}: {range:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

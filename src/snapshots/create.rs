@@ -408,7 +408,9 @@ impl Snapshots {
         }
         pace.holds(self.settings.get().max_pause + self.settings.get().command_timeout * 2)?;
         let moment = self.one_moment(subject, wish, sources, &extents)?;
-        // Nothing but the kernel's own work stands between one disk's moment and the next.
+        // Nothing but the kernel's own work stands between one disk's moment and the next. Where
+        // OCFS2's own call is the only one, that is the look behind the disk's end, too: what it
+        // finds must not have come since, or the clone is damaged.
         let clones: Result<Vec<_>, SnapshotError> = ready
             .into_iter()
             .zip(&extents)
@@ -425,7 +427,15 @@ impl Snapshots {
         let stalled = pace.holds(self.settings.get().command_timeout);
         let outcome = moment.over();
         stalled?;
-        let clones = clones?;
+        let clones = clones?
+            .into_iter()
+            .map(|(cloned, source, target)| {
+                let clone = cloned
+                    .open()
+                    .map_err(SnapshotError::io("cannot open", &target))?;
+                Ok((clone, source, target))
+            })
+            .collect::<Result<Vec<_>, SnapshotError>>()?;
         outcome?.note(manifest);
         let mut unwritten = Vec::new();
         for (disk, ((clone, held), source, target)) in manifest.disks.iter_mut().zip(clones) {

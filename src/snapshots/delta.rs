@@ -163,6 +163,12 @@ impl Delta {
                 .is_some_and(|first| first.kind == RangeKind::Zero || self.comes_now(first.start))
     }
 
+    /// Whether the next step may be made while the last one is sent.
+    #[must_use]
+    pub fn reads_ahead(&self) -> bool {
+        self.share.allowance().ahead > 0
+    }
+
     fn packs(&self) -> bool {
         matches!(&self.writer, Writer::Native(Some(encoder)) if encoder.packs())
     }

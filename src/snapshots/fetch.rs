@@ -1,6 +1,7 @@
 //! Reading several stretches of a disk at once.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
@@ -9,9 +10,6 @@ use super::buffers::{Buffer, Share};
 use crate::extents::{Fetch, Fetches, Span};
 use crate::sys::aligned::ALIGNMENT;
 use crate::sys::uncached::UncachedFile;
-
-/// Reads on their way at the same time: a device with latency answers them together.
-const LANES: usize = 16;
 
 /// Ranges with their bytes.
 pub struct Fetched {
@@ -35,7 +33,8 @@ impl Fetched {
     /// As [`fetch`].
     pub fn read(file: &UncachedFile, fetches: Fetches, share: &Share) -> io::Result<Fetched> {
         let mut buffer = buffer_for(&fetches, share);
-        let places = fetch(file, &fetches.reads, &mut buffer)?;
+        let lanes = share.allowance().lanes;
+        let places = fetch(file, &fetches.reads, &mut buffer, lanes)?;
         Ok(Fetched::of(fetches, buffer, places))
     }
 
@@ -79,34 +78,30 @@ fn buffer_for(fetches: &Fetches, share: &Share) -> Buffer {
 }
 
 /// Reads each of these stretches into `buffer`, whose address is a multiple of [`ALIGNMENT`]: where
-/// in it each of them begins.
+/// in it each of them begins. A device with latency answers several reads together, so there are as many
+/// on their way as there are lanes, or as many as there can be threads.
 ///
 /// # Errors
 /// The first read that fails; [`io::ErrorKind::InvalidInput`] where they do not fit.
-fn fetch(file: &UncachedFile, spans: &[Span], buffer: &mut [u8]) -> io::Result<Vec<usize>> {
+fn fetch(
+    file: &UncachedFile,
+    spans: &[Span],
+    buffer: &mut [u8],
+    lanes: usize,
+) -> io::Result<Vec<usize>> {
     let mut places = Places::of(spans, buffer)?;
     // What comes from memory does not come sooner on many threads.
     let cached = |span: &Span| file.is_cached(span.start, span.length);
-    if spans.len() <= 1 || spans.iter().all(cached) {
+    let lanes = lanes.min(spans.len());
+    if lanes <= 1 || spans.iter().all(cached) {
         places.read(file)?;
-        return Ok(places.begins);
+    } else {
+        places.read_in_lanes(file, lanes, |scope, lane| {
+            thread::Builder::new()
+                .name("fetch".to_owned())
+                .spawn_scoped(scope, lane)
+        })?;
     }
-    let share = spans.len().div_ceil(LANES);
-    thread::scope(|scope| {
-        let lanes: io::Result<Vec<_>> = places
-            .reads
-            .chunks_mut(share)
-            .map(|reads| {
-                thread::Builder::new()
-                    .name("fetch".to_owned())
-                    .spawn_scoped(scope, move || read_all(file, reads))
-            })
-            .collect();
-        lanes?.into_iter().try_for_each(|lane| {
-            lane.join()
-                .unwrap_or_else(|_| Err(io::Error::other("a read ended badly")))
-        })
-    })?;
     Ok(places.begins)
 }
 
@@ -153,16 +148,46 @@ impl<'s, 'b> Places<'s, 'b> {
     }
 
     fn read(&mut self, file: &UncachedFile) -> io::Result<()> {
-        read_all(file, &mut self.reads)
+        self.reads
+            .iter_mut()
+            .try_for_each(|(span, room)| read(file, span, room))
+    }
+
+    /// The same on this thread and on others, which `spawn` begins: each takes the next read that
+    /// nobody has taken. Where there can be no other thread, this one reads all.
+    fn read_in_lanes<S>(&mut self, file: &UncachedFile, lanes: usize, spawn: S) -> io::Result<()>
+    where
+        S: for<'scope> Fn(
+            &'scope thread::Scope<'scope, '_>,
+            Box<dyn FnOnce() -> io::Result<()> + Send + 'scope>,
+        ) -> io::Result<thread::ScopedJoinHandle<'scope, io::Result<()>>>,
+    {
+        let left = Mutex::new(self.reads.iter_mut());
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let lane = || {
+            while let Some((span, room)) = next() {
+                read(file, span, room)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..lanes)
+                .map_while(|_| spawn(scope, Box::new(lane)).ok())
+                .collect();
+            let own = lane();
+            others.into_iter().fold(own, |so_far, other| {
+                let other = other
+                    .join()
+                    .unwrap_or_else(|_| Err(io::Error::other("a read ended badly")));
+                so_far.and(other)
+            })
+        })
     }
 }
 
-fn read_all(file: &UncachedFile, reads: &mut [(&Span, &mut [u8])]) -> io::Result<()> {
-    for (span, room) in reads {
-        let length = usize::try_from(span.length).map_err(io::Error::other)?;
-        file.read_at(room, span.start, length)?;
-    }
-    Ok(())
+fn read(file: &UncachedFile, span: &Span, room: &mut [u8]) -> io::Result<()> {
+    let length = usize::try_from(span.length).map_err(io::Error::other)?;
+    file.read_at(room, span.start, length).map(drop)
 }
 
 /// Bytes between the beginning of a block and what is wanted of it.
@@ -172,6 +197,8 @@ fn lead(span: &Span) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::sys::aligned::AlignedBuffer;
 
@@ -200,8 +227,29 @@ mod tests {
                     assert_eq!(buffer[*at..at + length], disk[start..start + length]);
                 }
             };
-            let found = fetch(&file, &spans, &mut buffer).unwrap();
-            check(&buffer, &found);
+            for lanes in [1, 2, 16] {
+                buffer.fill(0);
+                let found = fetch(&file, &spans, &mut buffer, lanes).unwrap();
+                check(&buffer, &found);
+            }
+            // As where no thread can be had, or one.
+            for most in 0..2 {
+                buffer.fill(0);
+                let mut places = Places::of(&spans, &mut buffer).unwrap();
+                let spawned = AtomicUsize::new(0);
+                places
+                    .read_in_lanes(&file, 16, |scope, lane| {
+                        if spawned.fetch_add(1, Ordering::Relaxed) < most {
+                            thread::Builder::new().spawn_scoped(scope, lane)
+                        } else {
+                            Err(io::ErrorKind::WouldBlock.into())
+                        }
+                    })
+                    .unwrap();
+                let found = places.begins;
+                assert_eq!(spawned.into_inner(), most + 1);
+                check(&buffer, &found);
+            }
             // Cached, where the file system can tell.
             std::fs::read(&path).unwrap();
             buffer.fill(0);
@@ -210,7 +258,7 @@ mod tests {
             }
             if count > 1 {
                 let short = buffer.len() - ALIGNMENT;
-                assert!(fetch(&file, &spans, &mut buffer[..short]).is_err());
+                assert!(fetch(&file, &spans, &mut buffer[..short], 16).is_err());
             }
         }
         let past = [
@@ -224,7 +272,9 @@ mod tests {
             },
         ];
         let mut buffer = AlignedBuffer::new(3 * ALIGNMENT);
-        assert!(fetch(&file, &past, &mut buffer).is_err());
+        for lanes in [1, 2, 16] {
+            assert!(fetch(&file, &past, &mut buffer, lanes).is_err());
+        }
         assert!(fetch_now(&file, &past, &mut buffer).is_none());
     }
 }

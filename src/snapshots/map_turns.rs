@@ -12,11 +12,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::sys::file_system::{self, Kind};
 use crate::sys::uncached::UncachedFile;
 
+/// Extents read in one turn, where a walk does not say itself when its page ends: a small part of one.
+const BATCH: usize = 16_384;
+
 /// The turns of all file systems, by their device numbers.
 #[derive(Debug, Default)]
 pub struct MapTurns(Mutex<HashMap<u64, Arc<Queue>>>);
 
-/// Where a walk waits before it reads a page of maps.
+/// Where a walk waits before it reads a page of maps, and whoever else reads one.
 #[derive(Debug, Clone, Default)]
 pub struct MapTurn(Option<Arc<Queue>>);
 
@@ -70,6 +73,16 @@ impl MapTurn {
         }
         Some(Held(queue))
     }
+
+    /// What is read of one map, batch by batch, each in a turn that is over before it is handed out.
+    pub fn in_batches<T>(&self, mut map: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        let next = move || {
+            let _turn = self.take();
+            let batch: Vec<T> = map.by_ref().take(BATCH).collect();
+            (!batch.is_empty()).then_some(batch)
+        };
+        std::iter::from_fn(next).flatten()
+    }
 }
 
 impl Queue {
@@ -121,6 +134,22 @@ mod tests {
             one.join().unwrap();
         }
         assert_eq!(heard.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_long_map_is_read_in_turns_and_between_them_it_is_that_of_others() {
+        let turn = MapTurns::default().on(1);
+        let queue = turn.0.clone().unwrap();
+        let whole: Vec<usize> = turn.in_batches(0..2 * BATCH + 1).collect();
+        assert!(whole.into_iter().eq(0..2 * BATCH + 1));
+        // Three batches, and one look that there are no more.
+        assert_eq!((queue.lock().next, queue.lock().called), (4, 4));
+        let mut map = turn.in_batches(0..BATCH + 1);
+        assert_eq!(map.next(), Some(0));
+        assert!(turn.take().is_some(), "somebody else would wait");
+        assert_eq!(map.count(), BATCH);
+        // Without a turn to wait for, all the same.
+        assert_eq!(MapTurn::default().in_batches(0..5).count(), 5);
     }
 
     #[test]

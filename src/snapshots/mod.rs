@@ -86,6 +86,7 @@ pub struct Snapshots {
     probe: CloneProbe,
     locks: VmLocks,
     map_turns: MapTurns,
+    buffers: BufferPool,
     warning_log: WarningLog,
     settings: Current<config::Snapshots>,
     node: String,
@@ -113,6 +114,7 @@ impl Snapshots {
             probe: CloneProbe::default(),
             locks: VmLocks::default(),
             map_turns: MapTurns::default(),
+            buffers: BufferPool::default(),
             warning_log: WarningLog::default(),
             settings: Current::new(settings),
             node,
@@ -152,6 +154,12 @@ impl Snapshots {
     #[must_use]
     pub fn tending(&self) -> &Arc<Tending> {
         &self.tending
+    }
+
+    /// What disks are read to.
+    #[must_use]
+    pub fn buffers(&self) -> &BufferPool {
+        &self.buffers
     }
 
     /// How long storage may keep a step of an operation waiting.

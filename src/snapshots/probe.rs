@@ -119,8 +119,8 @@ fn write_scratch(path: &Path) -> io::Result<File> {
 fn clone_scratch(source: &File, source_path: &Path, target: &Path) -> Ability {
     let mut refusals = Vec::new();
     for call in [CloneCall::Ficlone, CloneCall::Ocfs2Reflink] {
-        let cloned =
-            reflink::prepare(call, source, source_path, target).and_then(|ready| ready.run());
+        let cloned = reflink::prepare(call, source, source_path, target)
+            .and_then(|ready| ready.run()?.open());
         match cloned {
             Ok((clone, _)) => {
                 return match usable(&clone) {
@@ -156,5 +156,6 @@ fn lacks_a_facility(error: &io::Error) -> bool {
 fn usable(clone: &File) -> io::Result<()> {
     seal::identify(clone)?;
     fiemap::count(clone)?;
+    // One extent: it need not wait until others have read theirs (`map_turns`).
     ExtentReader::new(clone, 0).try_for_each(|extent| extent.map(drop))
 }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::buffers::BufferPool;
 use super::compare::Method;
 use super::content::{self, Buffers, Sides};
 use super::error::SnapshotError;
@@ -62,7 +63,8 @@ pub struct Walk {
     mapped: u64,
     /// What that gave and was not handed out yet.
     pending: VecDeque<Pending>,
-    buffers: Option<Buffers>,
+    /// Where memory comes from, for each step that compares bytes anew.
+    pool: BufferPool,
     method: Method,
     reason: Option<String>,
     by_content: u64,
@@ -149,7 +151,7 @@ impl Walk {
             end: disk.size,
             mapped: from,
             pending: VecDeque::new(),
-            buffers: None,
+            pool: BufferPool::default(),
             method: Method::Extents,
             reason,
             by_content: 0,
@@ -168,6 +170,12 @@ impl Walk {
     pub(super) fn in_turn(self, turns: &MapTurns) -> Walk {
         let map_turn = turns.of(&self.now);
         Walk { map_turn, ..self }
+    }
+
+    /// The same, which compares bytes in memory of this pool.
+    pub(super) fn in_memory_of(self, pool: &BufferPool) -> Walk {
+        let pool = pool.clone();
+        Walk { pool, ..self }
     }
 
     /// Where it ends.
@@ -350,6 +358,7 @@ impl Walk {
     fn resolve(&mut self) -> io::Result<Vec<Range>> {
         let mut ranges = Vec::new();
         let mut left = COMPARED;
+        let mut buffers = None;
         while ranges.len() < RANGES && left > 0 {
             let Some(Pending { mut range, look }) = self.pending.pop_front() else {
                 break;
@@ -362,7 +371,7 @@ impl Walk {
                 base: &base.file,
                 current: &self.now,
             };
-            let buffers = self.buffers.get_or_insert_with(Buffers::new);
+            let buffers = buffers.get_or_insert_with(|| Buffers::of(&self.pool));
             let end = range.end();
             let (differing, reached) = content::differences(
                 &sides,

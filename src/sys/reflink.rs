@@ -95,71 +95,102 @@ pub fn prepare<'s>(
     })
 }
 
-impl ReadyClone<'_> {
-    /// Clones. Returns the clone, open for reading and writing, and how long the kernel held the
-    /// source. Where it fails, no target is left.
+/// A clone that was made, and not looked at yet.
+#[derive(Debug)]
+pub struct Cloned<'s> {
+    source: &'s File,
+    target: PathBuf,
+    /// Where it was open before it was made.
+    file: Option<File>,
+    held: Duration,
+}
+
+impl<'s> ReadyClone<'s> {
+    /// Clones: nothing but the kernel's call. Where it fails, no target is left.
     ///
     /// # Errors
     /// The kernel's: ENOTTY, EOPNOTSUPP, EINVAL where this is the wrong call for the file system,
     /// EXDEV across file systems, EROFS, ENOSPC.
-    pub fn run(self) -> io::Result<(File, Duration)> {
-        let target = self.target.clone();
+    pub fn run(self) -> io::Result<Cloned<'s>> {
         let made_empty_target = matches!(self.ready, Ready::Ficlone(_));
-        let result = self.clone_and_check();
-        if let Err(error) = &result
-            && (made_empty_target || error.kind() != io::ErrorKind::AlreadyExists)
-        {
-            // The OCFS2 call answers EEXIST for a file that is not ours.
-            let _ = std::fs::remove_file(&target);
+        let begun = Instant::now();
+        let result = call(self.ready, self.source);
+        let held = begun.elapsed();
+        match result {
+            Ok(file) => Ok(Cloned {
+                source: self.source,
+                target: self.target,
+                file,
+                held,
+            }),
+            Err(error) => {
+                // The OCFS2 call answers EEXIST for a file that is not ours.
+                if made_empty_target || error.kind() != io::ErrorKind::AlreadyExists {
+                    let _ = std::fs::remove_file(&self.target);
+                }
+                Err(error)
+            }
         }
-        result
+    }
+}
+
+/// The call itself. The clone, where it was open before.
+fn call(ready: Ready, source: &File) -> io::Result<Option<File>> {
+    match ready {
+        Ready::Ficlone(file) => {
+            // SAFETY: both descriptors are open for as long as the two files live; FICLONE
+            // takes the source's number by value and touches no memory of ours.
+            let result = unsafe { libc::ioctl(file.as_raw_fd(), FICLONE, source.as_raw_fd()) };
+            if result < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Some(file))
+        }
+        Ready::Ocfs2Reflink { old, new } => {
+            let arguments = ReflinkArguments {
+                old_path: old.as_ptr().expose_provenance() as u64,
+                new_path: new.as_ptr().expose_provenance() as u64,
+                preserve: 0,
+            };
+            // SAFETY: the descriptor is open; the structure and the two C strings whose
+            // addresses it holds outlive the call, and the kernel only reads them.
+            let result =
+                unsafe { libc::ioctl(source.as_raw_fd(), OCFS2_IOC_REFLINK, &raw const arguments) };
+            if result < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(None)
+        }
+    }
+}
+
+impl Cloned<'_> {
+    /// The clone, open for reading and writing, and how long the kernel held the source. Where it
+    /// fails, no target is left.
+    ///
+    /// # Errors
+    /// The file system's; any kind where the clone is not one of the source.
+    pub fn open(self) -> io::Result<(File, Duration)> {
+        let (target, held) = (self.target.clone(), self.held);
+        self.file()
+            .map(|file| (file, held))
+            .inspect_err(|_| drop(std::fs::remove_file(target)))
     }
 
-    fn clone_and_check(self) -> io::Result<(File, Duration)> {
-        let begun = Instant::now();
-        let (clone, held) = match self.ready {
-            Ready::Ficlone(file) => {
-                // SAFETY: both descriptors are open for as long as the two files live; FICLONE
-                // takes the source's number by value and touches no memory of ours.
-                let result =
-                    unsafe { libc::ioctl(file.as_raw_fd(), FICLONE, self.source.as_raw_fd()) };
-                if result < 0 {
-                    return Err(io::Error::last_os_error());
-                }
-                (file, begun.elapsed())
-            }
-            Ready::Ocfs2Reflink { old, new } => {
-                let arguments = ReflinkArguments {
-                    old_path: old.as_ptr().expose_provenance() as u64,
-                    new_path: new.as_ptr().expose_provenance() as u64,
-                    preserve: 0,
-                };
-                // SAFETY: the descriptor is open; the structure and the two C strings whose
-                // addresses it holds outlive the call, and the kernel only reads them.
-                let result = unsafe {
-                    libc::ioctl(
-                        self.source.as_raw_fd(),
-                        OCFS2_IOC_REFLINK,
-                        &raw const arguments,
-                    )
-                };
-                if result < 0 {
-                    return Err(io::Error::last_os_error());
-                }
-                let held = begun.elapsed();
-                let file = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .custom_flags(libc::O_NOFOLLOW)
-                    .open(&self.target)?;
-                // The call went by path: see that it cloned the file that is open here.
-                if file.metadata()?.dev() != self.source.metadata()?.dev() {
-                    return Err(io::Error::other("the clone lies on another file system"));
-                }
-                (file, held)
-            }
-        };
-        Ok((clone, held))
+    fn file(self) -> io::Result<File> {
+        if let Some(file) = self.file {
+            return Ok(file);
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&self.target)?;
+        // The call went by path: see that it cloned the file that is open here.
+        if file.metadata()?.dev() != self.source.metadata()?.dev() {
+            return Err(io::Error::other("the clone lies on another file system"));
+        }
+        Ok(file)
     }
 }
 

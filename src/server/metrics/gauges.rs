@@ -28,18 +28,18 @@ pub(super) fn of_memory(app: &App) -> Registry {
         set(&operations, "kind", kind.as_str(), count);
     }
     registry.register("operations_running", "Operations that run now", operations);
-    let pool = app.buffers.figures();
+    let pool = app.snapshots.buffers().figures();
     number(
         &mut registry,
         "streams",
-        "Streams of disks and deltas that are open",
+        "Streams of disks and deltas that are open, and comparisons that read bytes now",
         None,
         pool.streams as u64,
     );
     number(
         &mut registry,
         "buffers",
-        "Memory that streams hold",
+        "Memory that these hold",
         Some(Unit::Bytes),
         pool.bytes as u64,
     );

@@ -2,15 +2,18 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use coriolis_ovm_exporter::client::{Client, Comparison, DiskOf};
 use coriolis_ovm_exporter::operations::demo::guest::Random;
+use coriolis_ovm_exporter::protocol::Refine;
 use coriolis_ovm_exporter::protocol::delta::Compression;
 
 use super::super::comparison::seed::Seed;
 use super::super::support::counts::count;
 use super::super::support::node::{Kind, TestNode};
-use super::scene::{Scene, VM, assert_same, decode};
+use super::super::support::wire::Dialler;
+use super::scene::{DISK, Scene, VM, assert_same, decode};
 
 const BLOCK: u64 = 4096;
 
@@ -109,6 +112,19 @@ fn peak(node: &TestNode) -> u64 {
     kilobytes * 1024
 }
 
+/// Memory of the daemon's pool that streams hold now, bytes.
+async fn held(scene: &Scene) -> u64 {
+    let mut wire = Dialler::of(&scene.node).open().await.unwrap();
+    let token = format!("Authorization: Bearer {}\r\n", scene.api.token);
+    let answer = wire.ask("GET", "/metrics", &token).await.unwrap();
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix("ovm_exporter_buffers_bytes "))
+        .unwrap();
+    value.parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_extents_take_little_memory() {
     let extents = u64::from(count(8_000, 200_000));
@@ -186,6 +202,12 @@ async fn many_streams_whose_clients_do_not_read_take_little_memory() {
                 deltas.push((client, delta.unwrap()));
             }
         }
+        // 32 MiB, and where those that came first hold all of it, what is least for each of the others:
+        // one that is sent, and one of which the rest lies in the connection.
+        let most = (32 << 20) + 64 * 2 * (64 << 10);
+        let pool = held(&scene).await;
+        println!("cached: {is_cached}, {pool} bytes of the pool");
+        assert!(pool <= most, "cached: {is_cached}, {pool} bytes");
         // All of them can go on.
         for (_, body) in &mut reads {
             assert!(body.chunk().await.unwrap().is_some());
@@ -193,8 +215,67 @@ async fn many_streams_whose_clients_do_not_read_take_little_memory() {
         for (_, delta) in &mut deltas {
             assert!(delta.next().await.unwrap().is_some());
         }
-        let memory = peak(&scene.node);
-        println!("cached: {is_cached}, {memory} bytes");
+        let (memory, pool) = (peak(&scene.node), held(&scene).await);
+        println!("cached: {is_cached}, {memory} bytes, {pool} of the pool");
         assert!(memory <= 128 << 20, "cached: {is_cached}, {memory} bytes");
+        assert!(pool <= most, "cached: {is_cached}, {pool} bytes");
     }
+}
+
+/// Each compares bytes of both snapshots, in memory that is the pool's as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_comparisons_of_bytes_take_little_memory() {
+    const SIZE: u64 = 16 << 20;
+    let scene = Scene::set(Kind::Xfs).await;
+    let disk = filled(&scene, SIZE, 7);
+    let base = scene.take_unread().await;
+    // The maps name all of it, and the bytes one block in each MiB.
+    let mut bytes = vec![0; 1 << 20];
+    for at in 0..SIZE >> 20 {
+        disk.read_exact_at(&mut bytes, at << 20).unwrap();
+        bytes[4096 * 3] ^= 1;
+        disk.write_all_at(&bytes, at << 20).unwrap();
+    }
+    disk.sync_all().unwrap();
+    let now = scene.take_unread().await;
+    let (endpoint, trust) = (scene.node.endpoint(), scene.node.trust());
+    let client = Client::with_token(&endpoint, &scene.api.token, &trust).unwrap();
+    let client = Arc::new(client);
+    // The buffers of all that there has been before are given back.
+    peak(&scene.node);
+    let idle = peak(&scene.node);
+    let ids = [&now.id, &base.id].map(|id| id.parse().unwrap());
+    let streams: Vec<_> = (0..64)
+        .map(|_| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move {
+                let [snapshot, base] = ids;
+                let disk = DiskOf {
+                    vm: VM,
+                    snapshot,
+                    disk: DISK,
+                };
+                let comparison = Comparison {
+                    base: Some(base),
+                    refine: Refine::Blocks,
+                    ..Comparison::default()
+                };
+                let delta = client.delta(&disk, &comparison, 0, Compression::None);
+                let mut delta = delta.await.unwrap();
+                assert!(delta.next().await.unwrap().is_some());
+                delta
+            })
+        })
+        .collect();
+    let mut open = Vec::new();
+    for stream in streams {
+        open.push(stream.await.unwrap());
+    }
+    let (memory, pool) = (peak(&scene.node) - idle, held(&scene).await);
+    println!("{memory} bytes, {pool} of the pool");
+    for delta in &mut open {
+        while delta.next().await.unwrap().is_some() {}
+    }
+    assert!(memory <= 96 << 20, "{memory} bytes");
+    assert!(pool <= 32 << 20, "{pool} bytes");
 }

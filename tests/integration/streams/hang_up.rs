@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::super::comparison::house::must;
 use super::super::support::node::{Kind, TestNode};
 use super::super::support::wait;
-use super::scene::{Scene, Taken};
+use super::scene::{Scene, Taken, VM};
 
 /// Descriptors of the daemon that have this file open.
 fn open(node: &TestNode, file: &Path) -> Vec<String> {
@@ -58,6 +59,61 @@ async fn a_digest_of_a_terabyte_ends_with_its_client() {
     assert!(!waiting.is_finished(), "a terabyte in no time");
     waiting.abort();
     wait::until_nothing("it is given up", || open(&scene.node, &taken.file)).await;
+}
+
+/// Fills a disk of `size` bytes with the same `PIECE` bytes over and over, all in one place: so much is
+/// not written.
+fn fill(disk: &Path, byte: u8, size: u64) {
+    const PIECE: u64 = 64 << 20;
+    let file = File::options().create(true).write(true).open(disk).unwrap();
+    // Space of its own.
+    file.set_len(0).unwrap();
+    for at in 0..PIECE >> 20 {
+        file.write_all_at(&[byte; 1 << 20], at << 20).unwrap();
+    }
+    file.sync_all().unwrap();
+    let mut filled = PIECE;
+    while filled < size {
+        let order = format!("reflink {} 0 {filled} {filled}", disk.display());
+        must("xfs_io", &["-c", &order, disk.to_str().unwrap()]);
+        filled *= 2;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_of_all_bytes_ends_with_its_client() {
+    let scene = Scene::set(Kind::Xfs).await;
+    fill(&scene.disk, 1, 512 << 30);
+    let base = scene.take_unread().await;
+    // The maps name all of it, and no byte differs.
+    fill(&scene.disk, 1, 512 << 30);
+    let now = scene.take_unread().await;
+    let url = format!(
+        "{}/api/v1/vms/{VM}/snapshots/{}?compareTo={}&refine=4096",
+        scene.node.endpoint(),
+        now.id,
+        base.id
+    );
+    let http = scene.node.http();
+    let waiting = tokio::spawn(http.get(url).bearer_auth(&scene.api.token).send());
+    let before = has_read(&scene.node);
+    wait::until_nothing("bytes are being compared", || {
+        let read = has_read(&scene.node) - before;
+        if read < 256 << 20 {
+            vec![read]
+        } else {
+            Vec::new()
+        }
+    })
+    .await;
+    assert!(!waiting.is_finished(), "a terabyte in no time");
+    waiting.abort();
+    wait::until_nothing("it is given up", || {
+        let mut open = open(&scene.node, &now.file);
+        open.extend(self::open(&scene.node, &base.file));
+        open
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,7 @@ pub fn compare(estate: &Estate, vm: &str, base: Uuid, now: Uuid) {
     let (older, newer) = (bytes(&find(base)), bytes(&find(now)));
     let comparison = estate
         .snapshots
-        .compare(find(now), &base.to_string(), Default::default())
+        .compare(find(now), &base.to_string(), Default::default(), || true)
         .unwrap();
     assert_eq!(comparison.disks.len(), newer.len());
     for at in 0..newer.len() {

@@ -16,7 +16,9 @@ const CALLS: [CloneCall; 2] = [CloneCall::Ficlone, CloneCall::Ocfs2Reflink];
 
 fn clone(call: CloneCall, source: &Path, target: &Path) -> io::Result<File> {
     let file = File::open(source)?;
-    let (clone, _) = reflink::prepare(call, &file, source, target)?.run()?;
+    let (clone, _) = reflink::prepare(call, &file, source, target)?
+        .run()?
+        .open()?;
     Ok(clone)
 }
 

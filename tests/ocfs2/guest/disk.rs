@@ -267,7 +267,7 @@ pub fn snapshot(
 }
 
 fn clone(file: &File, path: &Path, target: &Path) {
-    let with = |call| reflink::prepare(call, file, path, target)?.run();
+    let with = |call| reflink::prepare(call, file, path, target)?.run()?.open();
     match with(CloneCall::Ficlone) {
         // As `without_ficlone` has it.
         Err(error) if reflink::is_wrong_call(&error) => {

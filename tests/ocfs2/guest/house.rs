@@ -119,7 +119,7 @@ impl House {
     ) -> Result<Comparison, SnapshotError> {
         let snapshot = self.find(snapshot)?;
         self.snapshots
-            .compare(snapshot, &base.id().to_string(), refine)
+            .compare(snapshot, &base.id().to_string(), refine, || true)
     }
 
     pub fn delete(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {

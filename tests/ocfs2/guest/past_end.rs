@@ -74,7 +74,9 @@ fn allocate(file: &File, offset: u64, length: u64) {
 
 fn raw_clone(call: CloneCall, source: &Path, target: &Path) -> io::Result<File> {
     let file = File::open(source)?;
-    let (clone, _) = reflink::prepare(call, &file, source, target)?.run()?;
+    let (clone, _) = reflink::prepare(call, &file, source, target)?
+        .run()?
+        .open()?;
     Ok(clone)
 }
 

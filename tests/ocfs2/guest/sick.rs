@@ -413,9 +413,10 @@ fn act(
         Deed::DeleteAll => estate.delete_all(name)?,
         Deed::Compare => {
             let now = find(ids[1])?;
-            let comparison = estate
-                .snapshots
-                .compare(now, &ids[0].to_string(), Refine::Auto)?;
+            let comparison =
+                estate
+                    .snapshots
+                    .compare(now, &ids[0].to_string(), Refine::Auto, || true)?;
             let (older, newer) = (&known[&ids[0]].bytes, &known[&ids[1]].bytes);
             for at in 0..places.len() {
                 let disk = &comparison.disks[at];
