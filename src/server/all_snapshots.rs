@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::extract::Parameters;
 use super::present;
 use super::query::SpaceQuery;
-use super::state::{Shared, in_turn};
+use super::state::{Shared, Waiting, in_turn};
 use crate::protocol;
 
 /// `GET /api/v1/snapshots`, oldest first, then those that cannot be read, and the folders
@@ -18,6 +18,7 @@ pub(super) async fn list(
     Parameters(query): Parameters<SpaceQuery>,
 ) -> Result<Json<Vec<protocol::SnapshotEntry>>, ApiError> {
     let with_space = query.space()?;
+    let (_waiting, wanted) = Waiting::begin();
     in_turn(app.snapshots.turn(), move |turn| {
         let (repositories, _) = app.files.look_at_repositories();
         let snapshots = app.snapshots.all_in(&repositories, None)?;
@@ -25,7 +26,8 @@ pub(super) async fn list(
         turn.take()?;
         let now = Timestamp::now();
         let known = snapshots.iter().map(|snapshot| {
-            let exclusive = with_space
+            // Where nobody reads the answer any more, comparisons need not wait for it.
+            let exclusive = (with_space && wanted())
                 .then(|| app.snapshots.exclusive_bytes(snapshot))
                 .flatten();
             present::entry(snapshot, now, exclusive)

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::sys::aligned::AlignedBuffer;
 
 /// What all streams hold together, bytes. Where slow clients hold all of it, each of the others still
-/// has its one buffer of [`SMALLEST`].
+/// has a quarter of its part, at least one buffer of [`SMALLEST`].
 const BUDGET: usize = 32 << 20;
 /// O_DIRECT has reached its speed with reads of this size, bytes.
 const LARGEST: usize = 1 << 20;
@@ -123,9 +123,12 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// With so many streams, of which this one may hold `left` bytes at most.
+    /// With so many streams, where the others leave this one so many bytes.
     fn among(streams: usize, left: usize) -> Allowance {
-        let each = (BUDGET / streams.max(1)).min(left);
+        let part = BUDGET / streams.max(1);
+        // A few clients that take nothing hold much: a stream that goes on has a quarter of its part all
+        // the same.
+        let each = part.min(left.max(part / 4));
         let half = (each / 2).max(1);
         let step = (1 << half.ilog2()).clamp(SMALLEST, LARGEST);
         // What is being sent takes one.
@@ -266,7 +269,9 @@ mod tests {
         let most = Allowance::among(100_000, BUDGET);
         assert_eq!((most.step, most.ahead, most.lanes), (SMALLEST, 0, 1));
         // Whatever the others have left.
-        let none = Allowance::among(2, 0);
+        let few = Allowance::among(2, 0);
+        assert_eq!((few.step, few.ahead), (LARGEST, 3));
+        let none = Allowance::among(200, 0);
         assert_eq!((none.step, none.ahead), (SMALLEST, 0));
     }
 
@@ -285,7 +290,8 @@ mod tests {
             let held = fill(&share);
             stuck.push((share, held));
             let PoolFigures { bytes, .. } = pool.figures();
-            let most = BUDGET + streams * SMALLEST;
+            // A quarter of each one's part: a 32nd and a 33rd of a quarter, and so on.
+            let most = BUDGET * 2 + streams * SMALLEST;
             assert!(bytes <= most, "{streams} streams hold {bytes} bytes");
         }
         // Those that go on come to what all may have.

@@ -76,10 +76,16 @@ impl MapTurn {
 
     /// What is read of one map, batch by batch, each in a turn that is over before it is handed out.
     pub fn in_batches<T>(&self, mut map: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        let mut is_over = false;
         let next = move || {
+            // A turn may be long in coming: none is taken to see that there is no more.
+            if is_over {
+                return None;
+            }
             let _turn = self.take();
             let batch: Vec<T> = map.by_ref().take(BATCH).collect();
-            (!batch.is_empty()).then_some(batch)
+            is_over = batch.len() < BATCH;
+            Some(batch)
         };
         std::iter::from_fn(next).flatten()
     }
@@ -142,8 +148,8 @@ mod tests {
         let queue = turn.0.clone().unwrap();
         let whole: Vec<usize> = turn.in_batches(0..2 * BATCH + 1).collect();
         assert!(whole.into_iter().eq(0..2 * BATCH + 1));
-        // Three batches, and one look that there are no more.
-        assert_eq!((queue.lock().next, queue.lock().called), (4, 4));
+        let taken = queue.lock().next;
+        assert_eq!((taken, queue.lock().called), (3, 3));
         let mut map = turn.in_batches(0..BATCH + 1);
         assert_eq!(map.next(), Some(0));
         assert!(turn.take().is_some(), "somebody else would wait");
