@@ -221,7 +221,7 @@ mod tests {
     fn stretches_of_any_place_and_length_are_compared() {
         const SIZE: usize = 400_000;
         let directory = tempfile::tempdir().unwrap();
-        let base: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+        let base: Vec<u8> = (0..=250).cycle().take(SIZE).collect();
         let mut current = base.clone();
         for at in (0..SIZE).step_by(9973) {
             current[at] ^= 1;
