@@ -76,10 +76,10 @@ pub(super) async fn assign(mut request: Request, next: Next) -> Response {
 /// Names in every line of this request, from now on, who asks. Both forms of the log quote and escape
 /// text: a name cannot look like a line of its own.
 pub(super) fn is_of(user: &str) {
-    Span::current().record("user", user);
+    Span::current().record("user", shortened(user));
 }
 
-/// As much of a path as stands in logs and errors: a stranger can send one of 32 KiB, and logs are
+/// As much of a path or a name as stands in logs and errors: a stranger can send one of 32 KiB, and logs are
 /// rotated by their size.
 pub(super) fn shortened(path: &str) -> &str {
     match path.char_indices().nth(MAX_PATH) {
