@@ -1,8 +1,8 @@
 //! Files that are there whole or not at all, also after a power cut.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Makes the names in a directory durable.
@@ -36,8 +36,7 @@ pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<
     write_beside_as(directory, name, content, 0o600)
 }
 
-/// The same as [`write_beside`], for others to read too: with this mode, less what the process's mask
-/// takes away.
+/// The same as [`write_beside`], for others to read too: with this mode, whatever the process's mask.
 ///
 /// # Errors
 /// As of [`write_beside`].
@@ -59,6 +58,7 @@ pub fn write_beside_as(
         .mode(mode)
         .open(&temporary)
         .and_then(|mut file| {
+            file.set_permissions(Permissions::from_mode(mode))?;
             file.write_all(content)?;
             file.sync_all()
         });
