@@ -37,7 +37,7 @@ pub struct ConnectionOptions {
     #[arg(
         short,
         long,
-        aliases = ["pas", "pass", "passw", "passwo", "passwor"],
+        aliases = ["p", "pa", "pas", "pass", "passw", "passwo", "passwor"],
         global = true,
         env = "OVM_EXPORTER_PASSWORD",
         hide_env_values = true

@@ -2,15 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::RawFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use crate::sys::regular_file;
+use crate::sys::{descriptors, regular_file};
 
 /// More is no password, and what comes after its line.
 const LARGEST: u64 = 64 << 10;
 /// Where a shell's `<(…)` and a service manager hand over what is open already.
-const DESCRIPTORS: [&str; 3] = ["/dev/fd", "/proc/self/fd", "/dev/stdin"];
+const DESCRIPTORS: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
+const STANDARD_INPUT: &str = "/dev/stdin";
 
 /// The first line, without its end. The error says nothing of what is in it.
 ///
@@ -47,21 +49,32 @@ pub fn read(path: &Path) -> io::Result<String> {
 
 /// A pipe is waited for where somebody has opened it for this, and never by its name.
 fn open(path: &Path) -> io::Result<File> {
-    if !DESCRIPTORS.iter().any(|place| path.starts_with(place)) {
+    let Some(number) = descriptor(path) else {
         return regular_file::open(path);
-    }
-    let kind = std::fs::metadata(path)?.file_type();
+    };
+    // To open it by its name would ask whether this user may: who has opened it was another one, perhaps.
+    let file = descriptors::duplicate(number)?;
+    let kind = file.metadata()?.file_type();
     if kind.is_fifo() || kind.is_file() {
-        return File::open(path);
+        return Ok(file);
     }
     let text = "it is neither a file nor a pipe";
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
+/// The number of what is open already, if that is what the path names.
+fn descriptor(path: &Path) -> Option<RawFd> {
+    if path == Path::new(STANDARD_INPUT) {
+        return Some(0);
+    }
+    let number = |place| path.strip_prefix(place).ok()?.to_str()?.parse().ok();
+    DESCRIPTORS.iter().find_map(number)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
-    use std::io::Write as _;
+    use std::io::{Seek as _, Write as _};
     use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -150,6 +163,18 @@ mod tests {
             let error = read(path).unwrap_err().to_string();
             assert_eq!(error, "it is not a regular file", "{}", path.display());
         }
+        // The descriptor itself, and not another one of what it names.
+        let mut lost = File::create(folder.path().join("lost")).unwrap();
+        lost.write_all(b"secret\n").unwrap();
+        fs::set_permissions(folder.path().join("lost"), Permissions::from_mode(0o600)).unwrap();
+        fs::remove_file(folder.path().join("lost")).unwrap();
+        lost.rewind().unwrap();
+        let path = format!("/dev/fd/{}", lost.as_raw_fd());
+        // It is open to be written only: its name would open it to be read.
+        let error = read(Path::new(&path)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+        let error = read(Path::new("/dev/fd/1000000")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
         let null = File::open("/dev/null").unwrap();
         let path = format!("/dev/fd/{}", null.as_raw_fd());
         let error = read(Path::new(&path)).unwrap_err().to_string();

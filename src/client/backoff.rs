@@ -28,6 +28,11 @@ impl Backoff {
         *self = Backoff::new(self.patience);
     }
 
+    /// So long it was others that were waited for: that takes nothing from its patience.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.since = self.since.checked_add(time).unwrap_or(self.since);
+    }
+
     /// The next pause; None where it was tried for long enough.
     pub(super) fn pause(&mut self) -> Option<Duration> {
         let left = self.patience.checked_sub(self.since.elapsed())?;
@@ -62,5 +67,7 @@ mod tests {
         assert!(backoff.pause().is_some());
         backoff.since -= Duration::from_secs(6);
         assert_eq!(backoff.pause(), None);
+        backoff.waited(Duration::from_secs(4));
+        assert!(backoff.pause().is_some());
     }
 }

@@ -1,8 +1,8 @@
 //! Files that are there whole or not at all, also after a power cut.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -40,8 +40,7 @@ pub fn write_beside(directory: &Path, name: &str, content: &[u8]) -> io::Result<
     write_beside_as(directory, name, content, PRIVATE)
 }
 
-/// The same as [`write_beside`], for others to read too: with this mode, less what the process's mask
-/// takes away.
+/// The same as [`write_beside`], for others to read too: with this mode, whatever the process's mask.
 ///
 /// # Errors
 /// As of [`write_beside`].
@@ -106,6 +105,7 @@ fn write(directory: &Path, name: &str, content: &[u8], mode: u32) -> io::Result<
         .create_new(true)
         .mode(mode)
         .open(&temporary)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     let beside = Beside {
         directory: directory.to_owned(),

@@ -78,6 +78,8 @@ class Outcome(TypedDict):
     vm: str
     #: The snapshot that the replica holds.
     snapshot: str
+    #: When that was taken, by the node's clock: so old is the replica. None where the node did not say.
+    taken_at: Optional[str]
     previous: Optional[str]
     consistency: str
     #: The snapshot of an interrupted run that was finished first.

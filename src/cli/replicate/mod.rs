@@ -12,32 +12,39 @@ mod workers;
 
 pub use options::ReplicateOptions;
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::arguments::Common;
-use super::output::{is_unwritten, moment};
+use super::output::is_unwritten;
 use super::say;
 use super::words::each_once;
 use crate::causes;
 use crate::client::ClientError;
-use crate::client::replicate::{Cancellation, ReplicateError};
+use crate::client::replicate::{Cancellation, Outcome, ReplicateError};
 use crate::protocol::duration;
 use metrics_file::MetricsFile;
-use shared_state::SharedState;
+use shared_state::{Held, SharedState};
 use turns::Interruption;
 
 /// One run, or with `--every` one after the other until a signal comes. Where there are many, one
 /// that fails is told of, and the next one tries again; but the first has to have a chance.
 pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<ExitCode> {
-    each_once(&options.disks)?;
-    let workers = options.workers()?;
-    let figures = options.metrics_file.as_ref();
-    let figures = figures.map(|path| MetricsFile::at(path, &options.vm));
-    let figures = figures.transpose()?;
-    let connection = common.connection.resolve()?;
+    let figures = match &options.metrics_file {
+        Some(path) => Some(MetricsFile::at(path, &options.vm, &options.place()?)?),
+        None => None,
+    };
+    if let Some(error) = figures.as_ref().and_then(MetricsFile::obstacle) {
+        warn(&error);
+    }
+    let beginning = || {
+        each_once(&options.disks)?;
+        anyhow::Ok((options.workers()?, common.connection.resolve()?))
+    };
+    let (workers, connection) = beginning().inspect_err(|_| tell(figures.as_ref(), None, None))?;
     let mut state: Option<SharedState> = None;
     let mut is_unread = false;
     let mut interruption = Interruption::listen()?;
@@ -64,12 +71,12 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             anyhow::Ok(run.run().await?)
         };
         let (done, signal) = interruption.cancelling(turn, &cancellation).await;
-        if let Some(figures) = &figures {
-            let held = state.as_ref().and_then(SharedState::base_taken_at);
-            if let Err(error) = figures.tell(done.as_ref().ok(), held, Timestamp::now()) {
-                say(&format!("ovm-exporter: warning: --metrics-file: {error}"));
-            }
+        let held = state.as_ref().and_then(SharedState::held);
+        // Another invocation is at work on it, and tells of that.
+        if !done.as_ref().is_err_and(is_others) {
+            tell(figures.as_ref(), done.as_ref().ok(), held);
         }
+        let held = held.map_or_else(String::new, |held| held.to_string());
         match (done, options.every) {
             (Ok(outcome), every) => match report::outcome(&outcome, options, &common.output) {
                 Err(error) if every.is_some() && is_unwritten(&error) => {
@@ -84,16 +91,16 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
                 printed => printed?,
             },
             (Err(error), _) if signal.is_some() => {
-                say(&format!("ovm-exporter: {}", causes::of(error.as_ref())));
+                say(&format!(
+                    "ovm-exporter: {}{held}",
+                    causes::of(error.as_ref())
+                ));
             }
             (Err(error), Some(every))
                 if !((is_first || state.is_none()) && is_for_good(&error)) =>
             {
                 let text = causes::of(error.as_ref());
                 let every = duration::format(every);
-                let held = state.as_ref().and_then(SharedState::base_taken_at);
-                let held = held.map(|time| format!("; the replica is of {}", moment(time)));
-                let held = held.unwrap_or_default();
                 say(&format!(
                     "ovm-exporter: {text}; tried again in {every}{held}"
                 ));
@@ -113,6 +120,25 @@ pub async fn run(options: &ReplicateOptions, common: &Common) -> anyhow::Result<
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+fn tell(figures: Option<&MetricsFile>, outcome: Option<&Outcome>, held: Option<Held>) {
+    let told = figures.map(|figures| figures.tell(outcome, held, Timestamp::now()));
+    if let Some(Err(error)) = told {
+        warn(&error);
+    }
+}
+
+fn warn(error: &io::Error) {
+    say(&format!("ovm-exporter: warning: --metrics-file: {error}"));
+}
+
+/// Whether another run has the replica's state.
+fn is_others(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ReplicateError::State(error)) if error.kind() == io::ErrorKind::ResourceBusy
+    )
 }
 
 /// Whether somebody has to change something before another try can succeed. Of a run that has never

@@ -52,7 +52,7 @@ pub struct ReplicateOptions {
     #[arg(long, value_name = "TIME", value_parser = pause)]
     pub every: Option<Duration>,
     /// After each run, what became of it, for node_exporter's textfile collector: NAME.prom, one for each
-    /// replica.
+    /// replica. Everybody may read it; a file there that holds something else is refused.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
     /// What the snapshots are called.
@@ -95,6 +95,12 @@ impl ReplicateOptions {
             .map(|letter| if letter == '/' { '_' } else { letter })
             .collect();
         Ok(folder.join(format!(".ovm-exporter-{name}.json")))
+    }
+
+    /// What tells this replica from others of the same machine: its folder, else its state.
+    pub fn place(&self) -> anyhow::Result<PathBuf> {
+        let place = self.to.as_ref().or(self.state.as_ref());
+        Ok(std::path::absolute(place.context("give --to or --state")?)?)
     }
 
     /// The disks that are told where to go.

@@ -268,8 +268,9 @@ impl Look {
                 })
             })
             .await?;
+        let mut taker = self.run.rate.taker();
         tokio::select! {
-            () = self.run.rate.came(bytes.len() as u64) => {}
+            () = taker.took(bytes.len() as u64) => {}
             () = self.run.stop.stopped() => {}
         }
         Ok(Sample {

@@ -1,9 +1,9 @@
 //! How fast a run may take bytes from its nodes, all streams together.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::ReplicateError;
@@ -16,6 +16,9 @@ use crate::protocol::size;
 /// kernel tells it that something was taken when a sixteenth of a receive buffer is free: 2 MiB of one of
 /// 32 MiB, which at this rate is half a minute.
 pub const LEAST_RATE: u64 = 64 << 10;
+/// Streams take turns, each for so many bytes: one with large frames and one with small ones have the
+/// same of the rate. Of a high rate it is a thousandth of a second's, so that turns cost nothing.
+const TURN: u64 = 16 << 10;
 /// What was not taken in so short a time may be taken later.
 const SLACK: Duration = Duration::from_millis(100);
 
@@ -25,7 +28,12 @@ pub(super) struct Rate(Option<Limit>);
 
 #[derive(Debug)]
 struct Limit {
+    /// Whoever has its turn waits with this locked, and the others behind it in the order in which they came.
     due: Mutex<Due>,
+    /// Bytes of a turn.
+    turn: u64,
+    /// What streams have taken that have ended since, and no turn was for: the next one's to wait for.
+    unpaid: AtomicU64,
     /// With more streams, each would be slower than the daemon takes it.
     streams: Semaphore,
 }
@@ -55,6 +63,8 @@ impl Rate {
         let at = Instant::now();
         Ok(Rate(Some(Limit {
             due: Mutex::new(Due { per_second, at }),
+            turn: TURN.max(per_second >> 10),
+            unpaid: AtomicU64::new(0),
             streams: Semaphore::new(streams.min(Semaphore::MAX_PERMITS)),
         })))
     }
@@ -65,17 +75,44 @@ impl Rate {
         self.0.as_ref()?.streams.acquire().await.ok()
     }
 
+    /// Whoever takes bytes, for as long as it takes them: a stream.
+    pub(super) fn taker(&self) -> Taker<'_> {
+        let limit = self.0.as_ref();
+        let owed = limit.map_or(0, |limit| limit.unpaid.swap(0, Relaxed));
+        Taker { limit, owed }
+    }
+}
+
+/// One of those that share the rate.
+#[derive(Debug)]
+pub(super) struct Taker<'a> {
+    limit: Option<&'a Limit>,
+    /// Bytes that it has taken, and not yet waited for.
+    owed: u64,
+}
+
+impl Taker<'_> {
     /// So many bytes have come: returns when more may. Whoever does not wait to the end of it leaves
     /// that to the next one.
-    pub(super) async fn came(&self, bytes: u64) {
-        let Some(limit) = &self.0 else {
+    pub(super) async fn took(&mut self, bytes: u64) {
+        let Some(limit) = self.limit else {
             return;
         };
-        let until = {
-            let mut due = limit.due.lock().unwrap_or_else(PoisonError::into_inner);
-            due.after(bytes, Instant::now())
-        };
-        tokio::time::sleep_until(until).await;
+        self.owed = self.owed.saturating_add(bytes);
+        while self.owed >= limit.turn {
+            let mut due = limit.due.lock().await;
+            let until = due.after(limit.turn, Instant::now());
+            self.owed -= limit.turn;
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+impl Drop for Taker<'_> {
+    fn drop(&mut self) {
+        if let Some(limit) = self.limit {
+            limit.unpaid.fetch_add(self.owed, Relaxed);
+        }
     }
 }
 
@@ -128,8 +165,58 @@ mod tests {
     async fn without_a_limit_nothing_waits() {
         let rate = Rate::of(None).unwrap();
         assert!(rate.stream().await.is_none());
-        rate.came(u64::MAX).await;
+        rate.taker().took(u64::MAX).await;
         assert!(Rate::of(Some(u64::MAX)).unwrap().stream().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_small_frames_has_as_much_as_one_of_large_ones() {
+        const LARGE: u64 = 1 << 20;
+        const SMALL: u64 = 4 << 10;
+        let rate = Rate::of(Some(16 << 20)).unwrap();
+        let begun = Instant::now();
+        let small = AtomicU64::new(0);
+        let many = async {
+            let mut taker = rate.taker();
+            loop {
+                taker.took(SMALL).await;
+                small.fetch_add(SMALL, Relaxed);
+            }
+        };
+        let few = async {
+            let mut taker = rate.taker();
+            // Nothing came: it is nobody's turn.
+            taker.took(0).await;
+            taker.took(LARGE).await;
+            taker.took(LARGE).await;
+        };
+        tokio::select! {
+            () = many => {}
+            () = few => {}
+        }
+        // In turns, whatever the clock does.
+        let small = small.load(Relaxed);
+        let apart = small.abs_diff(2 * LARGE);
+        assert!(apart <= 4 * TURN, "{small} bytes beside {}", 2 * LARGE);
+        let least = Duration::from_millis(250) - 2 * SLACK;
+        assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn what_ended_streams_have_taken_is_waited_for() {
+        let rate = Rate::of(Some(LEAST_RATE)).unwrap();
+        let unpaid = || rate.0.as_ref().unwrap().unpaid.load(Relaxed);
+        for count in 1..4 {
+            rate.taker().took(TURN / 4).await;
+            assert_eq!(unpaid(), count * TURN / 4);
+        }
+        // The slack is gone: whoever gives up here has had its turn, and not waited for it.
+        let mut taker = rate.taker();
+        assert_eq!(unpaid(), 0);
+        let waiting = taker.took(9 * TURN / 4);
+        assert!(tokio::time::timeout(Duration::ZERO, waiting).await.is_err());
+        drop(taker);
+        assert_eq!(unpaid(), 2 * TURN);
     }
 
     #[test]

@@ -138,9 +138,10 @@ async fn frames(
     send: &mpsc::Sender<Piece>,
 ) -> Result<(), Broken> {
     let mut counted = 0;
+    let mut taker = job.rate.taker();
     loop {
         let item = stream.next().await.map_err(of_stream)?;
-        job.rate.came(stream.received() - counted).await;
+        taker.took(stream.received() - counted).await;
         counted = stream.received();
         let piece = match item {
             Some(Item::Data { offset, bytes }) => Piece::Data { offset, bytes },

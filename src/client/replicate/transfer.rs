@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
@@ -109,6 +110,7 @@ impl Worker {
                 return Ended::Well;
             }
             changes.mark_unchanged();
+            let waiting = Instant::now();
             let permit = tokio::select! {
                 permit = self.permit() => permit,
                 () = self.job.stop.stopped() => return Ended::Well,
@@ -122,11 +124,14 @@ impl Worker {
                         _ = changes.changed() => {}
                         () = self.job.stop.stopped() => return Ended::Well,
                     }
+                    backoff.waited(waiting.elapsed());
                     continue;
                 }
             };
             // To have waited for others is no failure.
-            if !is_failing {
+            if is_failing {
+                backoff.waited(waiting.elapsed());
+            } else {
                 backoff.reset();
             }
             let (reached, end) = copy(&self.job, &self.endpoint, segment).await;

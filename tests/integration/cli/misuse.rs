@@ -148,8 +148,10 @@ async fn a_password_comes_from_a_file() {
     let line = list(without().arg("--password-file").arg(&absent)).failed();
     assert!(line.contains("absent: No such file"), "{line}");
     // As short as it could always be.
-    let ran = list(without().args(["--pass", PASSWORD]));
-    assert!(ran.done().contains(&desk.machine.id));
+    for short in ["--p", "--pa", "--pass"] {
+        let ran = list(without().args([short, PASSWORD]));
+        assert!(ran.done().contains(&desk.machine.id));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
