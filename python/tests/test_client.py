@@ -92,7 +92,7 @@ def test_what_is_allocated_is_left_out_where_nobody_wants_it(client, machine):
     found = client.get_snapshot(machine.id, created["id"], chunks=False)
     changed = client.change_snapshot(machine.id, created["id"], label="a", chunks=False)
     assert changed["label"] == "a"
-    for snapshot in (created, found):
+    for snapshot in (created, found, changed):
         sizes = {disk["name"]: disk["size"] for disk in snapshot["disks"]}
         assert sizes == {name: path.stat().st_size for name, path in machine.disks.items()}
         assert not any(disk["chunks"] for disk in snapshot["disks"])

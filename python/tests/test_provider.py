@@ -177,8 +177,19 @@ def test_an_error_of_a_writer_and_a_base_that_is_deleted(transfer):
 
 def sealed_disks(transfer, snapshot):
     """The files of a snapshot."""
-    folders = {path.parents[1] / "CoriolisSnapshots" / snapshot for path in transfer.machine.disks.values()}
+    repositories = {path.parents[1] for path in transfer.machine.disks.values()}
+    folders = [repository / "CoriolisSnapshots" / snapshot for repository in repositories]
     return sorted(file for folder in folders for file in folder.iterdir() if file.suffix != ".json")
+
+
+def damage(transfer, snapshot):
+    """Somebody changes a disk of a snapshot. Gives its size."""
+    disk = sealed_disks(transfer, snapshot)[0]
+    subprocess.run(["chattr", "-i", str(disk)], check=True)
+    with open(disk, "r+b") as file:
+        file.seek(1 << 20)
+        file.write(os.urandom(4096))
+    return disk.stat().st_size
 
 
 @pytest.mark.parametrize("is_interrupted", [False, True])
@@ -193,11 +204,7 @@ def test_a_base_that_somebody_has_changed_is_none(transfer, is_interrupted):
             transfer.run()
         faults.clear()
         transfer.machine.work()
-    disk = sealed_disks(transfer, base["id"])[0]
-    subprocess.run(["chattr", "-i", str(disk)], check=True)
-    with open(disk, "r+b") as file:
-        file.seek(1 << 20)
-        file.write(os.urandom(4096))
+    damage(transfer, base["id"])
     with pytest.raises(HTTPError, match="no longer the file that was sealed"):
         transfer.client.get_snapshot(transfer.machine.id, base["id"])
     transfer.run()
@@ -208,6 +215,26 @@ def test_a_base_that_somebody_has_changed_is_none(transfer, is_interrupted):
     transfer.run()
     transfer.check()
     assert 0 < faults.written < transfer.size // 4
+
+
+def test_a_base_that_is_changed_while_a_run_begins_is_none(transfer, monkeypatch):
+    transfer.run()
+    [base] = transfer.client.get_snapshots(transfer.machine.id)
+    transfer.machine.work()
+    load = ledger.Replica.load
+    damaged = []
+
+    def after_the_look_at_the_base(replica):
+        damaged.append(damage(transfer, base["id"]))
+        return load(replica)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger.Replica, "load", after_the_look_at_the_base)
+        transfer.run()
+    transfer.check()
+    # The other disk gets what changed.
+    [size] = damaged
+    assert size <= faults.written < transfer.size
 
 
 def test_what_a_broken_run_has_left_is_deleted_by_hand(transfer):
