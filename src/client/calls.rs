@@ -67,21 +67,6 @@ impl Client {
         self.session.call(WORK, MANY, request).await
     }
 
-    /// As [`Client::change_snapshot`], with the data ranges of its disks in the answer.
-    ///
-    /// # Errors
-    /// [`ClientError`]; besides those, 409 where a disk is not what was sealed.
-    pub async fn change_snapshot_with_ranges(
-        &self,
-        vm: &str,
-        snapshot: Uuid,
-        change: &SnapshotChange,
-    ) -> Result<Snapshot, ClientError> {
-        let path = snapshot_path(vm, snapshot);
-        let request = self.session.request(Method::PATCH, &path);
-        self.session.call(WORK, WHOLE, request.json(change)).await
-    }
-
     /// Takes a snapshot of all disks of a machine.
     ///
     /// # Errors
@@ -198,6 +183,21 @@ impl Client {
         let request = self.session.request(Method::PATCH, &path);
         let request = request.query(&[WITHOUT_CHUNKS]);
         self.session.call(WORK, ONE, request.json(change)).await
+    }
+
+    /// As [`Client::change_snapshot`], with the data ranges of its disks in the answer.
+    ///
+    /// # Errors
+    /// [`ClientError`]; besides those, 409 where a disk is not what was sealed.
+    pub async fn change_snapshot_with_ranges(
+        &self,
+        vm: &str,
+        snapshot: Uuid,
+        change: &SnapshotChange,
+    ) -> Result<Snapshot, ClientError> {
+        let path = snapshot_path(vm, snapshot);
+        let request = self.session.request(Method::PATCH, &path);
+        self.session.call(WORK, WHOLE, request.json(change)).await
     }
 
     /// Deletes a snapshot; one that is gone is no error.

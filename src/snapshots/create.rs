@@ -12,9 +12,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -27,7 +25,7 @@ use super::faults::{Faults, Point};
 use super::manifest::{self, Disk, Manifest, Place, State};
 use super::probe::Ability;
 use super::seal;
-use super::shelf::Shelf;
+use super::shelf::{self, Shelf};
 use super::snapshot::{Snapshot, Standing};
 use super::stall::Rates;
 use super::turn::Turn;
@@ -35,7 +33,7 @@ use super::wish::Wish;
 use super::{Snapshots, delete};
 use crate::ovm::repository::Repository;
 use crate::protocol::Consistency;
-use crate::sys::durable::Beside;
+use crate::sys::durable::{self, Beside};
 use crate::sys::flock::Flock;
 use crate::sys::reflink::{self, CloneCall};
 use crate::sys::{file_system, syncfs};
@@ -538,7 +536,7 @@ fn prepare(
     pace: &Pace<'_>,
     faults: &Faults,
 ) -> Result<Vec<Beside>, SnapshotError> {
-    let write_out = || {
+    let write_out = || -> Result<(), SnapshotError> {
         for (clone, path) in clones {
             pace.touches("writing out", path)?;
             seal::write_out(clone, path)?;
@@ -552,24 +550,13 @@ fn prepare(
         }
         Ok(())
     };
-    thread::scope(|scope| {
-        let meanwhile = thread::Builder::new()
-            .name("sync".to_owned())
-            .spawn_scoped(scope, write_out);
-        let beside: Result<Vec<Beside>, SnapshotError> = shelves
-            .iter()
-            .map(|shelf| {
-                let written = shelf.write_beside(manifest, faults);
-                written.map_err(not_written(shelf, manifest.id))
-            })
-            .collect();
-        match meanwhile {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic))?,
-            // There is no thread to be had: one after the other.
-            Err(_) => write_out()?,
-        }
-        beside
-    })
+    let write_beside = |shelf: &Shelf| {
+        let written = shelf.write_beside(manifest, faults);
+        written.map_err(not_written(shelf, manifest.id))
+    };
+    let (written_out, beside) =
+        durable::meanwhile(write_out, || shelves.iter().map(write_beside).collect());
+    written_out.and(beside)
 }
 
 /// Says ready, in every repository.
@@ -580,8 +567,7 @@ fn publish(
     faults: &Faults,
 ) -> Result<(), SnapshotError> {
     for (beside, shelf) in beside.into_iter().zip(shelves) {
-        beside.put_in_place().map_err(not_written(shelf, id))?;
-        faults.pass(Point::ManifestPlaced);
+        shelf::put_in_place(beside, faults).map_err(not_written(shelf, id))?;
         faults.pass(Point::CreatePublished);
     }
     Ok(())

@@ -247,9 +247,7 @@ impl Shelf {
     /// # Errors
     /// The file system's; the old one stays then.
     pub fn write_manifest(&self, manifest: &Manifest, faults: &Faults) -> io::Result<()> {
-        self.write_beside(manifest, faults)?.put_in_place()?;
-        faults.pass(Point::ManifestPlaced);
-        Ok(())
+        put_in_place(self.write_beside(manifest, faults)?, faults)
     }
 
     /// Writes a snapshot's manifest beside the one that is there, out to the device.
@@ -260,9 +258,7 @@ impl Shelf {
         let directory = self.directory(manifest.id);
         set_immutable(&directory.join(manifest::FILE_NAME), false)?;
         faults.pass(Point::ManifestUnsealed);
-        let beside = durable::write_beside(&directory, manifest::FILE_NAME, &manifest.to_bytes())?;
-        faults.pass(Point::ManifestBeside);
-        Ok(beside)
+        write_beside(&directory, manifest::FILE_NAME, manifest, faults)
     }
 
     /// Makes a snapshot's directory with its first manifest in it, and locks it. Nobody sees the
@@ -558,9 +554,24 @@ pub fn open_directory(path: &Path) -> io::Result<File> {
 
 /// Puts a manifest in its place, whole or not at all.
 fn replace(directory: &Path, name: &str, content: &Manifest, faults: &Faults) -> io::Result<()> {
-    let written = durable::write_beside(directory, name, &content.to_bytes())?;
+    put_in_place(write_beside(directory, name, content, faults)?, faults)
+}
+
+/// Writes a manifest beside its place, out to the device.
+fn write_beside(
+    directory: &Path,
+    name: &str,
+    content: &Manifest,
+    faults: &Faults,
+) -> io::Result<Beside> {
+    let beside = durable::write_beside(directory, name, &content.to_bytes())?;
     faults.pass(Point::ManifestBeside);
-    written.put_in_place()?;
+    Ok(beside)
+}
+
+/// Puts a manifest that was written beside its place there.
+pub(super) fn put_in_place(beside: Beside, faults: &Faults) -> io::Result<()> {
+    beside.put_in_place()?;
     faults.pass(Point::ManifestPlaced);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -65,7 +66,8 @@ pub fn write_both_beside(directory: &Path, files: [(&str, &[u8]); 2]) -> io::Res
     let written = || {
         let (one, file) = write(directory, one.0, one.1, PRIVATE)?;
         let (other, other_file) = write(directory, other.0, other.1, PRIVATE)?;
-        sync_both(&file, &other_file)?;
+        let (other_synced, synced) = meanwhile(|| other_file.sync_all(), || file.sync_all());
+        synced.and(other_synced)?;
         Ok([one, other])
     };
     written().inspect_err(|_| {
@@ -75,20 +77,22 @@ pub fn write_both_beside(directory: &Path, files: [(&str, &[u8]); 2]) -> io::Res
     })
 }
 
-fn sync_both(one: &File, other: &File) -> io::Result<()> {
+/// Writes out on a thread of its own while this one does something else.
+///
+/// # Panics
+/// Where either does.
+pub fn meanwhile<O: Send, T>(write_out: impl Fn() -> O + Sync, work: impl FnOnce() -> T) -> (O, T) {
     thread::scope(|scope| {
-        let meanwhile = thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("sync".to_owned())
-            .spawn_scoped(scope, || other.sync_all());
-        let synced = one.sync_all();
-        let other_synced = match meanwhile {
-            Ok(thread) => thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("writing out a file ended badly"))),
+            .spawn_scoped(scope, &write_out);
+        let worked = work();
+        let written_out = match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
             // There is no thread to be had: one after the other.
-            Err(_) => other.sync_all(),
+            Err(_) => write_out(),
         };
-        synced.and(other_synced)
+        (written_out, worked)
     })
 }
 
